@@ -12,7 +12,13 @@
 #   .tools/venv                   packages on PyPI, for the tests, the Python examples and clients/python:
 #                                   nats-py, jsonschema, openapi-spec-validator, schemathesis,
 #                                   httpx, pytest, mypy, flit_core,
-#                                   binance-connector (the venue's test with a client from elsewhere)
+#                                   binance-connector (the venue's test with a client from elsewhere),
+#                                   kubernetes-validate (the schemas of Kubernetes, for deploy/kubernetes)
+#
+# With --browser, for the tests of the console:
+#   chromium                      Debian package chromium
+#   playwright                    package on PyPI, in .tools/venv
+# Without them these tests are skipped: that they are missing is printed, and no failure.
 #
 # The script installs system packages if the caller is root or has sudo without a password; otherwise it prints the
 # command to run. Everything else stays below .tools. Exit status: 0 complete, 1 something is missing (listed on stderr).
@@ -25,7 +31,9 @@ readonly NATS_SHA256_AARCH64=06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f9
 readonly PYTHON_PACKAGES=(
     nats-py==2.16.0 jsonschema==4.26.0 openapi-spec-validator==0.9.0 schemathesis==4.32.5
     httpx==0.28.1 pytest==9.2.0 mypy==2.4.1 flit_core==4.2.0 binance-connector==3.13.0
+    kubernetes-validate==1.37.0
 )
+readonly PLAYWRIGHT=playwright==1.65.2
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root
@@ -33,11 +41,22 @@ readonly tools=$root/.tools
 readonly nats=$tools/bin/nats-server
 readonly venv=$tools/venv
 readonly venv_stamp=$venv/installed-packages
+readonly playwright_stamp=$venv/installed-playwright
 
 # cargo comes last on the search path: the caller's own toolchain takes precedence.
 export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 # Without these, pip writes to ~/.cache and checks the index for its own updates.
 export PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+
+wants_browser=false
+case ${1:-} in
+--browser) wants_browser=true ;;
+"") ;;
+*)
+    echo "setup: unknown argument $1; use no argument or --browser" >&2
+    exit 2
+    ;;
+esac
 
 missing=()
 
@@ -61,7 +80,13 @@ have_venv() {
     [[ -f $venv_stamp ]] && [[ $(<"$venv_stamp") == "${PYTHON_PACKAGES[*]}" ]] && "$venv/bin/python" -c '' 2>/dev/null
 }
 
-everything_there() { [[ -z $(packages_wanted) ]] && have_nats && have_venv; }
+have_chromium() { have chromium || have chromium-browser || have google-chrome; }
+
+have_playwright() { [[ -f $playwright_stamp ]] && [[ $(<"$playwright_stamp") == "$PLAYWRIGHT" ]]; }
+
+have_browser() { ! $wants_browser || { have_chromium && have_playwright; }; }
+
+everything_there() { [[ -z $(packages_wanted) ]] && have_nats && have_venv && have_browser; }
 
 # Prints the system packages that are missing, on one line.
 packages_wanted() {
@@ -131,6 +156,28 @@ install_venv() {
         return 0
     fi
     echo "${PYTHON_PACKAGES[*]}" >"$venv_stamp" # last: an incomplete environment has no stamp and is recreated
+}
+
+# Installs what the console's tests need, as far as this caller can.
+install_browser() {
+    have_browser && return 0
+    if ! have_chromium && have apt-get; then
+        local as_root=()
+        ((EUID == 0)) || as_root=(sudo -n)
+        say "installing chromium with apt-get"
+        local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
+        "${apt[@]}" update || say "apt-get update failed; trying with the package lists at hand"
+        "${apt[@]}" install -y --no-install-recommends chromium || true
+    fi
+    have_chromium || say "there is no chromium: the tests of the console are skipped"
+    if ! have_playwright && [[ -x $venv/bin/python ]]; then
+        say "installing $PLAYWRIGHT into .tools/venv"
+        if "$venv/bin/python" -m pip install --quiet --only-binary=:all: "$PLAYWRIGHT"; then
+            echo "$PLAYWRIGHT" >"$playwright_stamp"
+        else
+            say "'pip install $PLAYWRIGHT' failed: the tests of the console are skipped"
+        fi
+    fi
 }
 
 install_nats() {
@@ -203,4 +250,5 @@ flock 9
 install_packages 9>&-
 install_venv 9>&-
 install_nats 9>&-
+install_browser 9>&-
 finish "done"

@@ -24,7 +24,7 @@ pub use crate::brokers::adapter::{
 };
 pub use crate::brokers::handle::BrokerHandle;
 pub use crate::brokers::port::{
-    BookError, InboxError, LimitCharge, LimitDecision, LimitKind, LimitLedger, LimitLedgerError, PaperBook, SendGate,
-    SubmissionReceipt, VenueInbox, VenueNotice,
+    BookError, InboxError, LimitLedger, LimitLedgerError, PaperBook, SendGate, SubmissionReceipt, VenueInbox,
+    VenueNotice,
 };
 pub use crate::brokers::task::BrokerTask;

@@ -1,7 +1,7 @@
 //! The command line: its grammar here, one file per command in `commands`.
 //!
 //! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 refused or failed, 2 wrong
-//! usage or settings, 130 interrupted by a second signal.
+//! usage or settings, 3 a comparison found differences, 130 interrupted by a second signal.
 
 pub mod arguments;
 pub mod commands;
@@ -13,15 +13,18 @@ pub mod requests;
 
 use crate::cli::commands::adjust;
 use crate::cli::commands::alerts;
+use crate::cli::commands::audit;
 use crate::cli::commands::bench;
 use crate::cli::commands::brokers;
 use crate::cli::commands::cancel;
 use crate::cli::commands::cancel_all;
+use crate::cli::commands::chaos;
 use crate::cli::commands::check;
 use crate::cli::commands::close;
 use crate::cli::commands::dev;
 use crate::cli::commands::executions;
 use crate::cli::commands::get;
+use crate::cli::commands::heartbeat;
 use crate::cli::commands::journal;
 use crate::cli::commands::key;
 use crate::cli::commands::limits;
@@ -29,6 +32,8 @@ use crate::cli::commands::locks;
 use crate::cli::commands::order_log;
 use crate::cli::commands::orders;
 use crate::cli::commands::positions;
+use crate::cli::commands::rebuild;
+use crate::cli::commands::replace;
 use crate::cli::commands::run;
 use crate::cli::commands::sidecar;
 use crate::cli::commands::state;
@@ -76,6 +81,9 @@ enum Command {
     Get(OrderRequestArgs),
     /// Cancel an order.
     Cancel(OrderRequestArgs),
+    /// Give what is open of an order a new price or quantity.
+    #[command(after_help = replace::EXAMPLES)]
+    Replace(Box<replace::ReplaceArgs>),
     /// Cancel every open order of an account at a broker.
     CancelAll(cancel_all::CancelAllArgs),
     /// Close a position, or bring it to a target, with one order (REST).
@@ -86,6 +94,8 @@ enum Command {
     /// Show the limits that all workers enforce, or put those of the settings in force.
     #[command(after_help = limits::EXAMPLES)]
     Limits(limits::LimitsArgs),
+    /// Keep an account's dead man's switch from firing, or disarm it.
+    Heartbeat(heartbeat::HeartbeatArgs),
     /// List, set and lift locks.
     Locks(locks::LocksArgs),
     /// Book an opening position, a deposit, a withdrawal or a correction.
@@ -103,9 +113,15 @@ enum Command {
     Alerts(alerts::AlertsArgs),
     /// Rebuild the sidecar's order log from the journal.
     OrderLog(order_log::OrderLogArgs),
+    /// Rebuild Redis from the journal alone, or compare the two.
+    #[command(after_help = rebuild::EXAMPLES)]
+    Rebuild(rebuild::RebuildArgs),
+    /// Verify the journal, and compare Redis and the order log with it; change nothing.
+    #[command(after_help = audit::EXAMPLES)]
+    Audit(audit::JournalAuditArgs),
     /// Archive the journal, or accept that it has lost entries.
     Journal(journal::JournalArgs),
-    /// Create API keys for REST.
+    /// Create API keys for REST, and NATS users for algorithms.
     Key(key::KeyArgs),
     /// Follow reports, alerts and changes until Ctrl-C.
     Watch(watch::WatchArgs),
@@ -114,10 +130,15 @@ enum Command {
     Venue(Box<venue::VenueArgs>),
     /// Measure throughput and latency with paper orders.
     Bench(bench::BenchArgs),
+    /// Kill, cut and lose parts of a router under load, and check that nothing is lost or doubled.
+    #[command(after_help = chaos::EXAMPLES)]
+    Chaos(chaos::ChaosArgs),
 }
 
 /// Parses the arguments, runs the command and returns the exit code.
 pub fn main() -> ExitCode {
+    // TLS to NATS and Redis uses the process's provider. It fails where a provider is set already, which nothing does.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let matches = help::group_commands(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match run_in_runtime(cli) {
@@ -148,9 +169,11 @@ async fn dispatch(cli: Cli) -> CommandResult {
         Command::Submit(args) => submit::run(*args, &options).await,
         Command::Get(args) => get::run(&args, &options).await,
         Command::Cancel(args) => cancel::run(&args, &options).await,
+        Command::Replace(args) => replace::run(&args, &options).await,
         Command::CancelAll(args) => cancel_all::run(&args, &options).await,
         Command::State(args) => state::run(&args, &options).await,
         Command::Limits(args) => limits::run(&args, &options).await,
+        Command::Heartbeat(args) => heartbeat::run(&args, &options).await,
         Command::Locks(args) => locks::run(&args, &options).await,
         Command::Adjust(args) => adjust::run(&args, &options).await,
         Command::Brokers(args) => brokers::run(&args, &options).await,
@@ -161,10 +184,13 @@ async fn dispatch(cli: Cli) -> CommandResult {
         Command::Alerts(args) => alerts::run(&args, &options).await,
         Command::OrderLog(args) => order_log::run(&args, &options).await,
         Command::Journal(args) => journal::run(&args, &options).await,
+        Command::Rebuild(args) => rebuild::run(&args, &options).await,
+        Command::Audit(args) => audit::run(&args, &options).await,
         Command::Key(args) => key::run(&args),
         Command::Watch(args) => watch::run(&args, &options).await,
         Command::Venue(args) => venue::run(*args, &options).await,
         Command::Bench(args) => bench::run(args, &options).await,
+        Command::Chaos(args) => chaos::run(args, &options).await,
     }
 }
 
@@ -213,6 +239,15 @@ mod tests {
             (
                 "get --broker ibkr --order-id IB-1 --id a",
                 Some(ErrorKind::ArgumentConflict),
+            ),
+            (
+                "replace --broker ibkr --id a --price 180.5 --quantity 2 --replace-id r",
+                None,
+            ),
+            ("replace --broker ibkr --id a", Some(ErrorKind::MissingRequiredArgument)),
+            (
+                "replace --broker ibkr --id a --price 0",
+                Some(ErrorKind::ValueValidation),
             ),
             ("cancel-all --broker binance --symbol BTCUSDT", None),
             ("state", None),
@@ -267,6 +302,14 @@ mod tests {
             ("positions --account fund-7 --watch --timeout-ms 500", None),
             ("positions --symbol AAPL", Some(ErrorKind::UnknownArgument)),
             ("alerts --level lock --watch 1", None),
+            ("heartbeat --account alpha --fires-after-ms 5000 --timeout-ms 500", None),
+            ("heartbeat --disarm --reason done", None),
+            ("heartbeat --disarm", Some(ErrorKind::MissingRequiredArgument)),
+            ("heartbeat --fires-after-ms 999", Some(ErrorKind::ValueValidation)),
+            (
+                "heartbeat --fires-after-ms 5000 --disarm --reason done",
+                Some(ErrorKind::ArgumentConflict),
+            ),
             ("locks --json", None),
             ("locks list", None),
             ("locks lift paper.all.operator --actor ann --reason test", None),
@@ -312,6 +355,15 @@ mod tests {
                 "journal archive --before soon --actor a --reason r",
                 Some(ErrorKind::ValueValidation),
             ),
+            ("rebuild", None),
+            ("rebuild --force --drop-unjournaled --json", None),
+            ("rebuild --check --force", Some(ErrorKind::ArgumentConflict)),
+            ("audit --order-log .data --json", None),
+            ("audit --without-redis --without-order-log", None),
+            (
+                "audit --order-log .data --without-order-log",
+                Some(ErrorKind::ArgumentConflict),
+            ),
             ("key", Some(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)),
             ("journal accept-loss --actor ann --reason purged --json", None),
             (
@@ -327,6 +379,11 @@ mod tests {
                 "venue --addr 127.0.0.1:0 --data d --key a@b:c --key d:e --market-maker --seed 7",
                 None,
             ),
+            (
+                "chaos --seed 7 --seconds 5 --intents 10 --fault worker_paused --json",
+                None,
+            ),
+            ("chaos --workers 1", Some(ErrorKind::ValueValidation)),
             ("venue --key secretless", Some(ErrorKind::ValueValidation)),
             ("venue --maker-commission 2", Some(ErrorKind::ValueValidation)),
             ("venue --symbol BTCUSDT", Some(ErrorKind::ValueValidation)),
@@ -335,7 +392,7 @@ mod tests {
             ("--set risk worker", Some(ErrorKind::ValueValidation)),
             ("check --role worker --json", None),
             ("check --role admin", Some(ErrorKind::InvalidValue)),
-            ("rebuild", Some(ErrorKind::InvalidSubcommand)),
+            ("explode", Some(ErrorKind::InvalidSubcommand)),
             ("", Some(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)),
         ] {
             let words = std::iter::once("order-router").chain(line.split_whitespace());

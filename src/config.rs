@@ -6,9 +6,12 @@
 
 pub mod accounts;
 pub mod api_keys;
+pub mod binance_live;
 pub mod brokers;
 pub mod doors;
+pub mod guards;
 pub mod http;
+pub mod https;
 pub mod instruments;
 pub mod journal;
 pub mod limits;
@@ -17,6 +20,7 @@ pub mod load;
 pub mod log;
 pub mod metrics;
 pub mod nats;
+pub mod otlp;
 pub mod private_files;
 mod range;
 pub mod redis;
@@ -27,6 +31,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use crate::config::load::SettingsError;
+pub use order_router_client::config::{retry, tls};
+
+/// The shortest retention of ended orders, in hours, where live orders are allowed.
+const SHORTEST_LIVE_RETENTION_H: u64 = 24;
 
 /// Every setting of the router.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -58,6 +66,8 @@ pub struct Settings {
     pub log: log::LogSettings,
     /// The worker's port for metrics.
     pub metrics: metrics::MetricsSettings,
+    /// Traces.
+    pub otlp: otlp::OtlpSettings,
 }
 
 /// The directory of a process's own files.
@@ -84,9 +94,23 @@ impl Settings {
         self.doors.validate(&mut errors);
         self.brokers.validate(&mut errors);
         self.risk.validate(&mut errors);
+        if self.brokers.allow_live && self.risk.max_live_order_notional.is_empty() {
+            errors.push(
+                "risk.max_live_order_notional is empty; with brokers.allow_live it must say the most that one order may be worth"
+                    .to_owned(),
+            );
+        }
+        if self.brokers.allow_live && self.redis.retention_h < SHORTEST_LIVE_RETENTION_H {
+            errors.push(format!(
+                "redis.retention_h is {}; with brokers.allow_live it must be at least {SHORTEST_LIVE_RETENTION_H}: a venue's \
+                 trades of the last day are compared with the ids that are remembered",
+                self.redis.retention_h
+            ));
+        }
         self.http.validate(&mut errors);
         self.keys.validate(&mut errors);
         self.log.validate(&mut errors);
+        self.otlp.validate(&mut errors);
         self.instruments.validate(&self.risk, &mut errors);
         self.accounts.validate(&self.instruments, &mut errors);
         errors

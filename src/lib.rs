@@ -15,26 +15,29 @@
 //! | [`http`] | the HTTP server below a router: bounded connections, timeouts, graceful shutdown |
 //! | [`store`] | Redis: the live state that all workers share, one script per change |
 //! | [`bus`] | NATS: subjects, streams, the request door, the durable door, the journal |
+//! | [`client`] | the typed calls of the client, which the command line sends |
 //! | [`brokers`] | the adapter trait, the task of each broker, the paper venues |
 //! | [`worker`] | the submission pipeline, and the background tasks |
 //! | [`order_log`] | the projection of the journal into SQLite, for lists with exact totals |
 //! | [`sidecar`] | the REST API: the same requests over HTTP, bridged to the bus |
 //! | [`venue`] | a local exchange that speaks the Binance Spot protocol, for rehearsals and tests |
+//! | [`audit`](mod@audit) | the journal against its rules, and Redis and the order log against the journal |
 //! | [`bench`](mod@bench) | load generation and latency measurement |
+//! | [`chaos`](mod@chaos) | faults under load, and the checker of what they leave behind |
 //! | [`cli`] | the command line, one file per command |
 //!
 //! `bus`, `store` and `brokers` never import each other; the worker connects them. tests/house_rules checks the imports.
 
+pub mod audit;
 pub mod bench;
 pub mod brokers;
 pub mod bus;
+pub mod chaos;
 pub mod cli;
 pub mod config;
 pub mod domain;
-pub mod fault;
 pub mod http;
 pub mod order_log;
-mod repeated_log;
 pub mod risk;
 pub mod sidecar;
 pub mod store;
@@ -42,6 +45,9 @@ pub mod telemetry;
 pub mod venue;
 pub mod wire;
 pub mod worker;
+
+pub(crate) use order_router_client::repeated_log;
+pub use order_router_client::{client, fault};
 
 /// The hot path makes many small allocations on several threads, which this allocator serves without shared locks
 /// (docs/performance.md).

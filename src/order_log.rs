@@ -12,6 +12,7 @@
 mod database;
 mod index;
 mod ingest;
+pub mod inspection;
 mod query;
 mod reader;
 mod shared;
@@ -32,14 +33,14 @@ use crate::bus::journal::JournalReader;
 use crate::domain::id::AccountId;
 use crate::domain::order_terms::Mode;
 use crate::fault::{Fault, FaultCode};
-use crate::order_log::database::file;
+use crate::order_log::database::file::{self, DATABASE_FILE};
 use crate::order_log::index::OrderLogIndex;
 use crate::order_log::ingest::follower;
 use crate::order_log::query::pages;
 use crate::order_log::reader::{RequiredStreams, read_when_ready, wait_for_sequence};
 use crate::order_log::shared::OrderLogShared;
 use crate::order_log::tables::positions::MAX_POSITIONS_RETURNED;
-use crate::order_log::tables::{alerts, positions, router_state};
+use crate::order_log::tables::{alerts, orders, positions, router_state};
 use crate::wire::order_record::{ExecutionRecord, OrderRecord};
 
 pub use crate::order_log::database::file::OrderLogWriteError;
@@ -49,9 +50,6 @@ pub use crate::order_log::query::pages::{LogPage, PageWindow};
 pub use crate::order_log::status::{OrderLogStatus, SyncState};
 pub use crate::order_log::tables::alerts::AlertFilter;
 pub use crate::order_log::tables::positions::PositionRow;
-
-/// The file, relative to the data directory.
-const DATABASE_FILE: &str = "order-log/orders.sqlite";
 
 /// The order log of one sidecar. Clones share it.
 #[derive(Debug, Clone)]
@@ -133,6 +131,17 @@ impl OrderLog {
         };
         let page = read_when_ready(&self.shared, RequiredStreams::JOURNAL, until, select, load).await?;
         page.ok_or_else(page_too_large)
+    }
+
+    /// Returns the version of an order's last report; 0 for an order that is unknown or has none.
+    ///
+    /// # Errors
+    /// See [`OrderLog::list_orders`]; there are no pages.
+    pub async fn order_version(&self, order_id: &str, until: Instant) -> Result<u32, Fault> {
+        let order_id = order_id.to_owned();
+        let load = move |(), connection: &Connection| orders::find(connection, &order_id);
+        let found = read_when_ready(&self.shared, RequiredStreams::JOURNAL, until, |_, _| Ok(()), load).await?;
+        Ok(found.map_or(0, |order| order.version))
     }
 
     /// Returns a page of the executions that match a filter.

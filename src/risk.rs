@@ -20,7 +20,7 @@ pub mod rule_input;
 pub mod rules;
 
 pub use crate::risk::approved::{Approved, ApprovedUnderCaps};
-pub use crate::risk::cap::{Cap, CapMeasure, CapReading, CapReadings};
+pub use crate::risk::cap::{Cap, CapBound, CapMeasure, CapReading, CapReadings};
 pub use crate::risk::decision::RiskDecision;
 pub use crate::risk::evaluation::{Admissibility, Evaluation};
 pub use crate::risk::limits::RiskLimits;

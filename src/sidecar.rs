@@ -20,6 +20,7 @@ mod middleware;
 mod openapi;
 mod paths;
 mod positions;
+mod request_trace;
 mod response;
 mod router;
 mod time_budget;
@@ -197,4 +198,12 @@ fn log_listening(address: SocketAddr, key_count: usize) {
              can be read on the network"
         );
     }
+}
+
+/// Returns the text of an event cursor as the sidecar writes it; `None` where it is no cursor. For the checks of `fuzz/`.
+#[doc(hidden)]
+pub fn rewrite_event_cursor(text: &str) -> Option<String> {
+    event_stream::cursor::EventCursor::parse(text)
+        .ok()
+        .map(|cursor| cursor.to_string())
 }

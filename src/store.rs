@@ -6,6 +6,7 @@
 //! ([`connection::batcher`]).
 
 pub mod client;
+pub mod comparison;
 pub mod connection;
 pub mod control;
 pub mod error;
@@ -13,6 +14,7 @@ pub mod keys;
 pub mod limits;
 pub mod orders;
 pub mod rebuild;
+pub mod request_limits;
 mod retention;
 mod script;
 pub mod sums;

@@ -11,6 +11,7 @@
 
 mod family;
 mod listener;
+mod spans;
 mod table;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,15 +21,19 @@ use std::time::Duration;
 use prometheus_client::encoding::prometheus_text::encode;
 use prometheus_client::registry::Registry;
 
+use crate::config::otlp::OtlpSettings;
 use crate::domain::id::BrokerId;
 use crate::domain::order::Order;
 use crate::domain::order_terms::OrderStatus;
 use crate::domain::rule_signal::SignalLevel;
 use crate::domain::time::Timestamp;
+use crate::domain::trace_context::TraceContext;
 use crate::telemetry::family::{MetricFamily, MetricSeries};
+use crate::telemetry::spans::{QUEUE_FULL, SpanQueue};
 
 pub use crate::telemetry::family::MAX_SERIES;
 pub use crate::telemetry::listener::MetricsListener;
+pub use crate::telemetry::spans::{Span, SpanExportError, SpanKind, SpanValue};
 pub use crate::telemetry::table::{METRICS, Metric, MetricId, MetricKind, MetricUnit};
 /// The media type of the exposition.
 pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
@@ -85,6 +90,8 @@ struct TelemetryState {
     /// Why the process accepts no orders; `None` while it does.
     obstacle: Mutex<Option<String>>,
     is_stopping: AtomicBool,
+    /// The queue of spans; `None` where nothing is traced.
+    spans: Option<SpanQueue>,
 }
 
 /// Something in flight; it is counted until this is dropped.
@@ -101,6 +108,13 @@ impl Drop for InFlightGuard {
 
 impl Default for Telemetry {
     fn default() -> Self {
+        // Only the exporter of spans can fail.
+        Self::build(|_| Ok(None)).unwrap_or_else(|never: std::convert::Infallible| match never {})
+    }
+}
+
+impl Telemetry {
+    fn build<E>(start_spans: impl FnOnce(&MetricFamily) -> Result<Option<SpanQueue>, E>) -> Result<Self, E> {
         let families: Vec<_> = METRICS
             .iter()
             .map(|metric| Arc::new(MetricFamily::new(metric)))
@@ -111,21 +125,60 @@ impl Default for Telemetry {
         }
         let stage = |stage: &PipelineStage| families[MetricId::Stages as usize].series(&[stage.as_str()]);
         let stages = PipelineStage::ALL.iter().filter_map(stage).collect();
+        let spans = start_spans(&families[MetricId::Spans as usize])?;
         let telemetry = Self(Arc::new(TelemetryState {
             families,
             registry,
             stages,
             obstacle: Mutex::new(Some("it is starting".to_owned())),
             is_stopping: AtomicBool::new(false),
+            spans,
         }));
         telemetry.set_gauge(MetricId::Build, &[env!("CARGO_PKG_VERSION")], Some(1));
         let start_time = Timestamp::now().saturating_duration_since(Timestamp::from_milliseconds(0));
         telemetry.set_gauge(MetricId::StartTime, &[], Some(duration_micros(start_time)));
-        telemetry
+        Ok(telemetry)
     }
-}
 
-impl Telemetry {
+    /// Returns a telemetry as the settings say: with the export of spans where they name a collector.
+    ///
+    /// # Errors
+    /// When the export cannot be set up. A collector that is out of reach is no error: spans are dropped and counted.
+    pub fn start(settings: &OtlpSettings) -> Result<Self, SpanExportError> {
+        match settings.endpoint() {
+            None => Ok(Self::default()),
+            Some(endpoint) => Self::build(|outcomes| SpanQueue::start(settings, endpoint, outcomes).map(Some)),
+        }
+    }
+
+    /// Reports whether calls are traced.
+    pub fn is_tracing(&self) -> bool {
+        self.0.spans.is_some()
+    }
+
+    /// Returns the context of a new trace; `None` where nothing is traced.
+    pub fn new_trace(&self) -> Option<TraceContext> {
+        self.0.spans.as_ref().map(SpanQueue::new_trace)
+    }
+
+    /// Records a span that ends now, if its trace is recorded. It never waits: a span without a place in the queue is
+    /// counted and dropped.
+    pub fn record_span(&self, context: TraceContext, span: impl FnOnce() -> Span) {
+        if let Some(queue) = &self.0.spans
+            && context.is_sampled()
+            && !queue.offer(context, span())
+        {
+            self.increment(MetricId::Spans, &[QUEUE_FULL]);
+        }
+    }
+
+    /// Exports the spans that are queued and ends the export, within `limit`.
+    pub async fn finish_spans(&self, limit: Duration) {
+        if let Some(queue) = &self.0.spans {
+            queue.finish(limit).await;
+        }
+    }
+
     /// Returns a telemetry in which nothing has been counted.
     pub fn new() -> Self {
         Self::default()

@@ -31,7 +31,8 @@ mod market_streams;
 mod operation;
 mod order;
 mod order_parameters;
-mod parameters;
+#[doc(hidden)]
+pub mod parameters;
 mod random;
 mod rate_limit;
 mod render;

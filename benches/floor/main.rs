@@ -12,6 +12,7 @@
 //!
 //! `make bench` runs it; `docs/performance.md` has the method and measured ratios.
 
+mod arguments;
 mod compare;
 mod floor_worker;
 mod load;
@@ -66,11 +67,7 @@ impl Way {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // Cargo adds `--bench` to the arguments of a bench target.
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+    let arguments = arguments::arguments();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["worker", nats, redis, appends] => {

@@ -17,6 +17,7 @@ use order_router::domain::metadata::Metadata;
 use order_router::domain::order::Order;
 use order_router::domain::order_terms::Mode;
 use order_router::domain::quantity::to_quantity_units;
+use order_router::domain::replace::LegWord;
 use order_router::domain::reservation::Reservation;
 use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{Fill, VenueOrderState, VenueReport};
@@ -81,6 +82,7 @@ impl PureParts {
             reference_price: self.instrument.reference_price,
             has_market_price: true,
             reservation: &self.reservation,
+            is_replacement: false,
             limits: &self.limits,
             control: &self.control,
             daily_pnl: &self.day,
@@ -101,7 +103,7 @@ impl PureParts {
 
     /// Encodes the report of the filled order for the caller, and returns its length.
     pub fn encode_report(&self) -> usize {
-        ExecutionReport::of(&self.filled).encode().len()
+        ExecutionReport::from(&self.filled).encode().len()
     }
 
     /// Encodes the report as the journal keeps it, and returns its length.
@@ -129,6 +131,7 @@ fn fill(intent: &Intent, instrument: &Instrument, reservation: &Reservation) -> 
         }],
         state: VenueOrderState::Working,
         cumulative_quantity: None,
+        legs: LegWord::default(),
         due: None,
     };
     let update = claimed.apply_report(&report, &CurrencyRates::default(), now);

@@ -12,6 +12,7 @@ use order_router::domain::metadata::Metadata;
 use order_router::domain::order::Order;
 use order_router::domain::order_terms::Mode;
 use order_router::domain::quantity::Quantity;
+use order_router::domain::replace::LegWord;
 use order_router::domain::reservation::Reservation;
 use order_router::domain::settlement::SumDeltas;
 use order_router::domain::time::Timestamp;
@@ -99,6 +100,7 @@ impl JournalFiller {
                 fills: if at == 0 { Vec::new() } else { vec![fill] },
                 state: VenueOrderState::Working,
                 cumulative_quantity: None,
+                legs: LegWord::default(),
                 due: None,
             };
             let applied = order.apply_report(&report, &CurrencyRates::default(), now)?;

@@ -3,6 +3,8 @@
 //! `cargo bench --bench recovery -- --events 1000000` starts nats-server and redis-server, fills a journal, and starts
 //! workers on an empty Redis. `docs/performance.md` has measured times.
 
+#[path = "../floor/arguments.rs"]
+mod arguments;
 mod journal;
 #[path = "../floor/servers.rs"]
 mod servers;
@@ -29,7 +31,7 @@ const SNAPSHOT_POLL: Duration = Duration::from_millis(200);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|one| one != "--bench").collect();
+    let arguments = arguments::arguments();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         [] => measure(300_000).await,

@@ -4,6 +4,10 @@
 //! `make bench-state` runs it. The store is filled as users fill it: holdings by journaled adjustments over the bus, the
 //! rest by orders. Servers, worker and load are processes of their own.
 
+#[path = "../floor/arguments.rs"]
+mod arguments;
+#[expect(dead_code, reason = "the bench of the scale uses more of it")]
+mod filled_router;
 #[path = "../floor/router.rs"]
 #[expect(dead_code, reason = "the floor's benches use more of it")]
 mod router;
@@ -22,11 +26,7 @@ fn number<T: FromStr<Err = ParseIntError>>(text: &str, name: &str) -> anyhow::Re
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // Cargo adds `--bench` to the arguments of a bench target.
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+    let arguments = arguments::arguments();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let options = match words.as_slice() {
         [] => state::Options::default(),

@@ -1,29 +1,7 @@
 //! The measurements: latencies as holdings grow, and bytes by what Redis says it uses.
 
-use std::time::Duration;
+use crate::filled_router::{FilledRouter, order, resting, side};
 
-use anyhow::{Context, ensure};
-use futures_util::{StreamExt, TryStreamExt, stream};
-use order_router::bus::connection::{ConnectPolicy, connect};
-use order_router::bus::router_client::RouterClient;
-use order_router::bus::subjects;
-use order_router::config::Settings;
-use order_router::domain::id::{AccountId, BrokerId};
-use order_router::domain::time::Timestamp;
-use redis::aio::MultiplexedConnection;
-use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
-
-use crate::router::{self, Process, read_measured};
-use crate::servers::Servers;
-
-/// Requests in flight while the store is filled.
-const IN_FLIGHT: usize = 256;
-/// How long one request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the outbox may take to drain.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(120);
-const DRAIN_POLL: Duration = Duration::from_millis(200);
 /// The loads whose latency is measured: one at a time, and many.
 const CONCURRENCIES: [&str; 2] = ["1", "64"];
 
@@ -47,97 +25,6 @@ impl Default for Options {
     }
 }
 
-/// A router that is filled and measured.
-struct Router {
-    servers: Servers,
-    _worker: Process,
-    client: RouterClient,
-    redis: MultiplexedConnection,
-}
-
-impl Router {
-    /// Starts a router whose orders at `ibkr` rest for good after their first fill.
-    async fn start() -> anyhow::Result<Self> {
-        let servers = Servers::start(false).await?;
-        let mut command = router::command(&servers.addresses);
-        command
-            .arg("worker")
-            .env("ORDER_ROUTER_BROKERS_PAPER_IBKR_REST_FILL", "never");
-        command.env("ORDER_ROUTER_RISK_MAX_OPEN_ORDERS", "1000000");
-        let worker = Process::start(command, "ready").await?;
-        let mut settings = Settings::default();
-        settings.nats.url.clone_from(&servers.addresses.nats);
-        let bus = connect(&settings.nats, "state bench", ConnectPolicy::Once).await?;
-        let redis = redis::Client::open(servers.addresses.redis.as_str())?;
-        Ok(Self {
-            redis: redis.get_multiplexed_async_connection().await?,
-            client: RouterClient::new(bus),
-            _worker: worker,
-            servers,
-        })
-    }
-
-    /// Sends requests, many at a time, and fails with the first that is refused.
-    async fn send_all(&self, requests: impl Iterator<Item = (String, Value)>) -> anyhow::Result<()> {
-        stream::iter(requests)
-            .map(|(subject, body)| async move {
-                let deadline = Timestamp::now().saturating_add(REQUEST_TIMEOUT);
-                let sent = self.client.request(&subject, body.to_string().into(), deadline).await;
-                sent.map(drop).with_context(|| format!("{subject}: {body}"))
-            })
-            .buffer_unordered(IN_FLIGHT)
-            .try_collect()
-            .await
-    }
-
-    /// Gives accounts `from` to `to` a position each.
-    async fn add_holdings(&self, from: usize, to: usize) -> anyhow::Result<()> {
-        let adjustment = |number: usize| {
-            let body = json!({"adjustment_id": format!("holding-{number}"), "account_id": format!("holder-{number}"),
-                "venue": "ibkr.paper", "symbol": "AAPL", "quantity": "1", "price": "180", "actor": "bench",
-                "reason": "holding"});
-            (subjects::ADJUST.to_owned(), body)
-        };
-        self.send_all((from..to).map(adjustment)).await
-    }
-
-    /// Sends one order for each number, of an account that may depend on it.
-    async fn send_orders(&self, count: usize, of: impl Fn(usize) -> Value) -> anyhow::Result<()> {
-        let order = |number| {
-            let body = of(number);
-            let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-            let broker = BrokerId::new(&text("broker"));
-            let account = AccountId::new(&text("account_id"));
-            let subject = broker
-                .ok()
-                .zip(account.ok())
-                .map(|(broker, account)| subjects::submit(&broker, &account));
-            (subject.unwrap_or_default(), body)
-        };
-        self.send_all((0..count).map(order)).await
-    }
-
-    /// Returns the memory that Redis uses for its data, once nothing waits for the journal any more.
-    async fn used_bytes(&mut self) -> anyhow::Result<i64> {
-        let end = Instant::now() + DRAIN_TIMEOUT;
-        loop {
-            let waiting: (i64, i64) = redis::pipe()
-                .zcard("{or}:outbox")
-                .zcard("{or}:leases")
-                .query_async(&mut self.redis)
-                .await?;
-            if waiting == (0, 0) {
-                break;
-            }
-            ensure!(Instant::now() < end, "{waiting:?} orders still wait for the journal");
-            sleep(DRAIN_POLL).await;
-        }
-        let info: String = redis::cmd("INFO").arg("memory").query_async(&mut self.redis).await?;
-        let line = info.lines().find_map(|line| line.strip_prefix("used_memory_dataset:"));
-        Ok(line.context("used_memory_dataset")?.trim().parse()?)
-    }
-}
-
 /// Measures and prints everything.
 pub async fn run(options: &Options) -> anyhow::Result<()> {
     print_latencies(options).await?;
@@ -145,7 +32,8 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 async fn print_latencies(options: &Options) -> anyhow::Result<()> {
-    let router = Router::start().await?;
+    let router = FilledRouter::start(1).await?;
+    let seconds = options.seconds.to_string();
     println!(
         "{:<12} {:>10} {:>10} {:>10} {:>12}",
         "holdings", "at a time", "p50 us", "p99 us", "orders/s"
@@ -159,16 +47,16 @@ async fn print_latencies(options: &Options) -> anyhow::Result<()> {
         router.add_holdings(held, holdings).await?;
         held = holdings;
         for (concurrency, first_p99) in CONCURRENCIES.iter().zip(&mut first_p99) {
-            let mut load = router::command(&router.servers.addresses);
-            load.args(["bench", "--json", "--concurrency", concurrency]);
-            load.args([
-                "--seconds",
-                &options.seconds.to_string(),
-                "--instrument",
-                "binance.spot:BTCUSDT",
-            ]);
-            let measured = read_measured(load).await?;
-            ensure!(measured.errors == 0, "{} orders were not executed", measured.errors);
+            let measured = router
+                .measure(&[
+                    "--concurrency",
+                    concurrency,
+                    "--seconds",
+                    &seconds,
+                    "--instrument",
+                    "binance.spot:BTCUSDT",
+                ])
+                .await?;
             if *first_p99 == 0 {
                 *first_p99 = measured.p99_us.max(1);
             }
@@ -188,26 +76,26 @@ async fn print_latencies(options: &Options) -> anyhow::Result<()> {
 
 async fn print_bytes(options: &Options) -> anyhow::Result<()> {
     let count = options.orders.max(1);
-    let mut router = Router::start().await?;
+    let mut router = FilledRouter::start(1).await?;
     // What every worker and account needs once is no cost of the orders.
     router
-        .send_orders(1_000, |number| order(&format!("warm-{number}"), "warm", "buy"))
+        .send_orders(0..1_000, |number| order(&format!("warm-{number}"), "warm", "buy"))
         .await?;
     let empty = router.used_bytes().await?;
     router
-        .send_orders(count, |number| order(&format!("id-{number}"), "warm", side(number)))
+        .send_orders(0..count, |number| order(&format!("id-{number}"), "warm", side(number)))
         .await?;
     let with_ids = router.used_bytes().await?;
     let by_id = (with_ids - empty) / i64::try_from(count)?;
     println!("\n{:<44} {by_id:>8} bytes", "a remembered id (ended order)");
     // Each account buys and sells, and holds nothing: two ids and one account.
     router
-        .send_orders(count, |number| {
+        .send_orders(0..count, |number| {
             order(&format!("in-{number}"), &format!("seen-{number}"), "buy")
         })
         .await?;
     router
-        .send_orders(count, |number| {
+        .send_orders(0..count, |number| {
             order(&format!("out-{number}"), &format!("seen-{number}"), "sell")
         })
         .await?;
@@ -218,7 +106,7 @@ async fn print_bytes(options: &Options) -> anyhow::Result<()> {
         "an account seen today that holds nothing"
     );
     router
-        .send_orders(count, |number| resting(&format!("open-{number}")))
+        .send_orders(0..count, |number| resting(&format!("open-{number}"), "open"))
         .await?;
     let with_open = router.used_bytes().await?;
     println!(
@@ -227,20 +115,4 @@ async fn print_bytes(options: &Options) -> anyhow::Result<()> {
         (with_open - with_accounts) / i64::try_from(count)?
     );
     Ok(())
-}
-
-fn side(number: usize) -> &'static str {
-    if number.is_multiple_of(2) { "buy" } else { "sell" }
-}
-
-/// An order that fills at once.
-fn order(id: &str, account: &str, side: &str) -> Value {
-    json!({"broker": "binance", "venue": "binance.spot", "symbol": "BTCUSDT", "side": side, "quantity": "0.00001",
-        "order_type": "market", "client_order_id": id, "account_id": account})
-}
-
-/// An order whose rest stays open.
-fn resting(id: &str) -> Value {
-    json!({"broker": "ibkr", "venue": "ibkr.paper", "symbol": "AAPL", "side": "buy", "quantity": "0.02",
-        "order_type": "limit", "price": "180", "time_in_force": "GTC", "client_order_id": id, "account_id": "open"})
 }

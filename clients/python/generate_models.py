@@ -31,15 +31,18 @@ REST_TIMEOUT_S = 10
 Schema = dict[str, Any]
 
 MODULES: dict[str, list[str]] = {
-    "orders": ["execution-intent", "execution-report", "order-reference", "cancel-all-request", "cancel-all-answer"],
+    "orders": ["execution-report"],
+    "requests": ["execution-intent", "order-reference", "replace-request", "cancel-all-request", "cancel-all-answer"],
     "control": [
-        "router-state", "state-change-request", "lock", "locks", "lock-set-request", "lock-lift-request", "brokers",
-        "health", "limits-change-request", "market-quote", "problem", "risk-signal",
+        "router-state", "state-change-request", "state-get-request", "lock", "locks", "lock-set-request",
+        "lock-lift-request", "brokers", "health", "heartbeat-request", "heartbeat-answer", "limits-change-request",
+        "market-quote", "problem", "risk-signal",
     ],
     "events": [
-        "state-event", "lock-event", "limits-event", "submission-event", "adjustment-request", "adjustment-event",
-        "note-request", "note-event", "day-event", "journal-loss-event", "dead-letter",
+        "state-event", "lock-event", "heartbeat-event", "limits-event", "submission-event", "adjustment-request",
+        "adjustment-event", "note-request", "note-event", "day-event", "journal-loss-event", "dead-letter",
     ],
+    "venues": ["balance-event", "environment-event"],
 }
 """The module of each schema. A type that several schemas use is in the module of the first one."""
 

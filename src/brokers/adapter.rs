@@ -5,6 +5,8 @@
 
 use std::future::Future;
 
+use tokio::time::Instant;
+
 use crate::domain::id::{BrokerId, LeaseToken, OrderIdPrefix, VenueId};
 use crate::domain::metadata::Metadata;
 use crate::domain::order::{BookingAnomaly, Order};
@@ -74,6 +76,8 @@ pub struct BookedEffect {
     pub notices: Vec<BookingAnomaly>,
     /// The losses that have reached their limits by the effect.
     pub breaches: Vec<DayLoss>,
+    /// A moment before it was booked.
+    pub prepared_at: Instant,
 }
 
 /// Why nothing was sent.
@@ -103,6 +107,17 @@ pub enum CancelOutcome {
     /// Nothing was sent, certainly.
     NotSent(NotSentReason),
     /// The order may be cancelled; the text says why the outcome is unknown.
+    OutcomeUnknown(String),
+}
+
+/// The outcome of a step of a replace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplaceCallOutcome {
+    /// What the venue reported, to be settled one after another.
+    Reported(Vec<VenueReport>),
+    /// Nothing was sent, certainly.
+    NotSent(NotSentReason),
+    /// The step was or may have been taken; the text says why the outcome is unknown.
     OutcomeUnknown(String),
 }
 
@@ -189,6 +204,13 @@ pub trait BrokerAdapter: Send + Sync + 'static {
 
     /// Cancels the open quantity of an order; `order` may be an older version.
     fn cancel(&self, order: Order) -> impl Future<Output = CancelOutcome> + Send;
+
+    /// Carries out the next step of the order's open replace, which is journaled, by one request. A venue whose effects take
+    /// place in the store is never called: its new terms are planned ([`BrokerAdapter::plan`]) and booked in one step.
+    fn replace(&self, order: Order) -> impl Future<Output = ReplaceCallOutcome> + Send {
+        let reason = format!("the venue of {} is not called for a replace", order.order_id);
+        async move { ReplaceCallOutcome::NotSent(NotSentReason::Unavailable(reason)) }
+    }
 
     /// Executes what is due for an order of a paper venue; `order` may be an older version.
     fn execute_due(&self, order: Order) -> impl Future<Output = DueOutcome> + Send;

@@ -10,16 +10,20 @@ use std::pin::Pin;
 
 use crate::brokers::adapter::{BrokerAdapter, BrokerCapabilities, Effects, Placement};
 use crate::domain::id::OrderId;
+use crate::domain::leg::LegNumber;
 use crate::domain::order::Order;
 use crate::domain::order_terms::{OrderType, Side, TimeInForce};
+use crate::domain::quantity::{Price, Quantity};
+use crate::domain::replace::ReplaceTerms;
 use crate::domain::time::Timestamp;
-use crate::risk::Approved;
+use crate::risk::{Approved, ApprovedUnderCaps};
 
 mod admission;
 mod assertions;
 mod cancel;
 mod due;
 mod placement;
+mod replace;
 
 /// The error of a harness that could not arrange something; it fails the case.
 pub type HarnessResult<T> = Result<T, String>;
@@ -58,6 +62,22 @@ pub trait ConformanceHarness: Send + Sync {
     /// When it could not be arranged.
     fn inject_fault(&self, fault: VenueFault) -> impl Future<Output = HarnessResult<()>> + Send;
 
+    /// Returns an order under new terms as the rules let it pass, for a venue whose effects are in the store to plan.
+    ///
+    /// # Errors
+    /// When it could not be arranged, or the venue's effects are not in the store.
+    fn approve_terms(
+        &self,
+        order: &Order,
+        terms: &ReplaceTerms,
+    ) -> impl Future<Output = HarnessResult<ApprovedUnderCaps<Placement>>> + Send;
+
+    /// Returns what a venue outside the store has open of an order: nothing, or one leg.
+    ///
+    /// # Errors
+    /// When it could not be read, or the venue's effects are in the store.
+    fn open_legs(&self, order_id: &OrderId) -> impl Future<Output = HarnessResult<Vec<VenueLeg>>> + Send;
+
     /// Returns once the clocks of the adapter and of its venue have reached a moment.
     fn advance_clock_to(&self, at: Timestamp) -> impl Future<Output = ()> + Send;
 }
@@ -77,6 +97,17 @@ pub struct CaseTerms {
     pub deadline: PlacementDeadline,
     /// Whether the placement carries the order's lease.
     pub lease: PlacementLease,
+}
+
+/// A leg that a venue has open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VenueLeg {
+    /// The leg.
+    pub leg: LegNumber,
+    /// Its limit price.
+    pub price: Price,
+    /// Its own quantity.
+    pub quantity: Quantity,
 }
 
 /// Where a placement's deadline is.
@@ -171,7 +202,13 @@ where
 }
 
 fn cases<H: ConformanceHarness>() -> impl Iterator<Item = ConformanceCase<H>> {
-    let groups = [placement::cases(), admission::cases(), cancel::cases(), due::cases()];
+    let groups = [
+        placement::cases(),
+        admission::cases(),
+        cancel::cases(),
+        due::cases(),
+        replace::cases(),
+    ];
     groups.into_iter().flatten()
 }
 
@@ -181,6 +218,10 @@ fn applies_always(_: &BrokerCapabilities) -> bool {
 
 fn has_effects_in_store(capabilities: &BrokerCapabilities) -> bool {
     capabilities.effects == Effects::InStore
+}
+
+fn has_effects_at_venue(capabilities: &BrokerCapabilities) -> bool {
+    capabilities.effects == Effects::AtVenue
 }
 
 fn supports_time_in_force(capabilities: &BrokerCapabilities, time_in_force: TimeInForce) -> bool {

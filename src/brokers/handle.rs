@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::brokers::adapter::{
     BrokerCapabilities, CancelOutcome, DueOutcome, InquiryOutcome, NotSentReason, PlaceOutcome, Placement,
+    ReplaceCallOutcome,
 };
 use crate::domain::order::Order;
 use crate::domain::quantity::QuantityUnits;
@@ -19,6 +20,7 @@ const CALL_ABORTED: &str = "the call to the broker ended without a reply";
 /// A call in the queue of orders.
 pub(super) enum OrderCall {
     Place(Approved<Placement>, oneshot::Sender<PlaceOutcome>),
+    Replace(Order, oneshot::Sender<ReplaceCallOutcome>),
     Due(Order, oneshot::Sender<DueOutcome>),
     Inquire(Order, oneshot::Sender<InquiryOutcome>),
 }
@@ -101,6 +103,13 @@ impl BrokerHandle {
             CancelOutcome::OutcomeUnknown,
         )
         .await
+    }
+
+    /// Carries out the next step of an order's open replace. An accepted call is executed even if the caller stops waiting.
+    pub async fn replace(&self, order: Order) -> ReplaceCallOutcome {
+        let call = |reply| OrderCall::Replace(order, reply);
+        let (not_sent, unknown) = (ReplaceCallOutcome::NotSent, ReplaceCallOutcome::OutcomeUnknown);
+        queue_call(&self.orders, call, not_sent, unknown).await
     }
 
     /// Executes what is due for an order.

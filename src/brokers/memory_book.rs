@@ -3,6 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
+use tokio::time::Instant;
+
 use crate::brokers::adapter::{BookedEffect, Placement};
 use crate::brokers::port::{BookError, PaperBook};
 use crate::domain::currency_rates::CurrencyRates;
@@ -154,6 +156,7 @@ impl MemoryBookState {
             order,
             notices: Vec::new(),
             breaches: Vec::new(),
+            prepared_at: Instant::now(),
         })
     }
 

@@ -204,6 +204,7 @@ fn failed_booking<O>(error: BookError, not_sent: fn(NotSentReason) -> O, unknown
         BookError::CrossesZero(_) => not_sent(NotSentReason::Unavailable(TOO_MANY_ATTEMPTS.into())),
         BookError::LeaseLost | BookError::OrderNotFound => not_sent(NotSentReason::LeaseLost),
         BookError::Unavailable(why) => not_sent(NotSentReason::Unavailable(why)),
+        BookError::Uncountable(_) => not_sent(NotSentReason::Unavailable(error.to_string())),
         BookError::Superseded(_) | BookError::Ended | BookError::NothingNew | BookError::Unknown(_) => {
             unknown(error.to_string())
         }

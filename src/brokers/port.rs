@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::brokers::adapter::{BookedEffect, NotSentReason, Placement};
 use crate::domain::id::OrderId;
-use crate::domain::order::Order;
+use crate::domain::order::{ApplyReportError, Order};
 use crate::domain::order_terms::Side;
 use crate::domain::quantity::QuantityUnits;
+use crate::domain::request_limit::{LimitCharge, LimitDecision, LimitKind};
 use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::VenueReport;
@@ -66,6 +67,10 @@ pub enum BookError {
     /// The report has nothing that is not booked already.
     #[error("the report has nothing new about the order")]
     NothingNew,
+    /// The report cannot be counted with the order: its amounts are not exact, or its fills are too many. Nothing was
+    /// booked.
+    #[error("the report cannot be booked with its order: {0}")]
+    Uncountable(ApplyReportError),
     /// The book is unreachable; nothing was booked.
     #[error("the book is unreachable: {0}")]
     Unavailable(String),
@@ -130,11 +135,11 @@ pub trait VenueInbox: Send + Sync + 'static {
     /// When the report is not journaled. The caller keeps it, or reads it from the venue again.
     fn deliver(&self, notice: VenueNotice) -> impl Future<Output = Result<(), InboxError>> + Send;
 
-    /// Returns the orders of this venue that are open or unknown, at most `max`: those that a reconciliation asks the
-    /// venue about where its lists do not name them.
+    /// Returns the orders of this venue that are open or unknown: those that a reconciliation asks the venue about where
+    /// its lists do not name them.
     ///
     /// # Errors
-    /// When the orders cannot be read.
+    /// When the orders cannot be read, or are more than `max`.
     fn open_orders(&self, max: usize) -> impl Future<Output = Result<Vec<Order>, InboxError>> + Send;
 }
 
@@ -147,41 +152,6 @@ pub enum InboxError {
     /// Store or journal are away; the text says which.
     #[error("the report of the venue could not be settled: {0}")]
     Unavailable(String),
-}
-
-/// A kind of limit that a venue counts in fixed windows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum LimitKind {
-    /// The weight of requests, per address.
-    RequestWeight,
-    /// The number of requests, per address.
-    RawRequests,
-    /// The number of orders, per account.
-    Orders,
-}
-
-/// What a request adds to the count of one window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LimitCharge {
-    /// The kind of limit.
-    pub kind: LimitKind,
-    /// The length of the window. Windows begin at multiples of it since 1970-01-01T00:00:00Z, by the venue's clock.
-    pub window: Duration,
-    /// What the request adds.
-    pub amount: u32,
-    /// The most that the window may count with it.
-    pub cap: u32,
-}
-
-/// Whether a request may be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LimitDecision {
-    /// It is counted, and may be sent.
-    Charged,
-    /// The window of this kind has no room for it before this moment. Nothing is counted.
-    Exhausted(LimitKind, Timestamp),
-    /// The venue has asked for no request of this kind before this moment. Nothing is counted.
-    Closed(LimitKind, Timestamp),
 }
 
 /// Why the counts of a venue's limits are not known.

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::brokers::adapter::{
     BrokerAdapter, CancelOutcome, DueOutcome, InquiryOutcome, NotSentReason, PlaceOutcome, Placement,
+    ReplaceCallOutcome,
 };
 use crate::brokers::handle::{BrokerHandle, CancelCall, OrderCall, Planner};
 use crate::config::brokers::BrokerTaskSettings;
@@ -64,6 +65,10 @@ impl<A: BrokerAdapter> BrokerTask<A> {
         // A caller that stopped waiting is no error: the store or the venue has the outcome.
         match call {
             OrderCall::Place(placement, reply) => drop(reply.send(self.place_before_deadline(placement).await)),
+            OrderCall::Replace(order, reply) => {
+                let replace = adapter.replace(order);
+                drop(reply.send(self.limit_time(replace, ReplaceCallOutcome::OutcomeUnknown).await));
+            }
             OrderCall::Due(order, reply) => {
                 let due = adapter.execute_due(order);
                 drop(reply.send(self.limit_time(due, DueOutcome::OutcomeUnknown).await));

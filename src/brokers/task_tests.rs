@@ -8,6 +8,7 @@ use crate::brokers::task::*;
 use crate::domain::id::OrderIdPrefix;
 use crate::domain::order::Order;
 use crate::domain::order_terms::TimeInForce;
+use crate::domain::replace::LegWord;
 use crate::domain::venue_report::{VenueOrderState, VenueReport};
 use crate::risk::approved::approve_unchecked;
 
@@ -32,6 +33,7 @@ fn report() -> VenueReport {
         fills: vec![],
         state: VenueOrderState::Working,
         cumulative_quantity: None,
+        legs: LegWord::default(),
         due: None,
     }
 }

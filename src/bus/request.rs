@@ -7,6 +7,8 @@ use crate::bus::{headers, subjects};
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
 
+pub use order_router_client::bus::reply::BusReply;
+
 /// The operation that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Endpoint {
@@ -16,8 +18,12 @@ pub enum Endpoint {
     Get,
     /// Cancels an order.
     Cancel,
+    /// Replaces the terms of an order.
+    Replace,
     /// Cancels every order of an account, or of one symbol of it.
     CancelAll,
+    /// Takes a heartbeat of an account.
+    Heartbeat,
     /// Adds a note to an order.
     Note,
     /// Reads mode, trading state and limits.
@@ -44,11 +50,13 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint of the service.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Submit,
         Self::Get,
         Self::Cancel,
+        Self::Replace,
         Self::CancelAll,
+        Self::Heartbeat,
         Self::Note,
         Self::StateGet,
         Self::StateSet,
@@ -68,7 +76,9 @@ impl Endpoint {
             Self::Submit => "submit",
             Self::Get => "get",
             Self::Cancel => "cancel",
+            Self::Replace => "replace",
             Self::CancelAll => "cancel_all",
+            Self::Heartbeat => "heartbeat",
             Self::Note => "note",
             Self::StateGet => "state_get",
             Self::StateSet => "state_set",
@@ -89,7 +99,9 @@ impl Endpoint {
             Self::Submit => subjects::SUBMIT_WILDCARD,
             Self::Get => subjects::GET_WILDCARD,
             Self::Cancel => subjects::CANCEL_WILDCARD,
+            Self::Replace => subjects::REPLACE_WILDCARD,
             Self::CancelAll => subjects::CANCEL_ALL_WILDCARD,
+            Self::Heartbeat => subjects::HEARTBEAT_WILDCARD,
             Self::Note => subjects::NOTE_WILDCARD,
             Self::StateGet => subjects::STATE_GET,
             Self::StateSet => subjects::STATE_SET,
@@ -139,10 +151,11 @@ impl BusRequest {
     ) -> Result<Self, Fault> {
         let map = message.headers.as_ref();
         let ids = subjects::parse_broker_and_account(&message.subject);
+        let account = subjects::parse_account(&message.subject);
         Ok(Self {
             endpoint,
             broker: ids.map(|(broker, _)| broker.to_owned()),
-            account: ids.map(|(_, account)| account.to_owned()),
+            account: account.map(str::to_owned),
             body: message.payload.clone(),
             deadline: headers::parse_deadline(map)?,
             received_at,
@@ -150,17 +163,6 @@ impl BusRequest {
             is_durable,
         })
     }
-}
-
-/// The reply to a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BusReply {
-    /// The JSON.
-    pub body: Vec<u8>,
-    /// The sequence of its report on the journal.
-    pub journal_sequence: Option<u64>,
-    /// Whether it repeats an earlier reply.
-    pub is_replay: bool,
 }
 
 /// Handles the requests of both doors: the worker.

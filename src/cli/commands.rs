@@ -2,15 +2,18 @@
 
 pub(in crate::cli) mod adjust;
 pub(in crate::cli) mod alerts;
+pub(in crate::cli) mod audit;
 pub(in crate::cli) mod bench;
 pub(in crate::cli) mod brokers;
 pub(in crate::cli) mod cancel;
 pub(in crate::cli) mod cancel_all;
+pub(in crate::cli) mod chaos;
 pub(in crate::cli) mod check;
 pub(in crate::cli) mod close;
 pub(in crate::cli) mod dev;
 pub(in crate::cli) mod executions;
 pub(in crate::cli) mod get;
+pub(in crate::cli) mod heartbeat;
 pub(in crate::cli) mod journal;
 pub(in crate::cli) mod journal_archive;
 pub(in crate::cli) mod key;
@@ -19,6 +22,8 @@ pub(in crate::cli) mod locks;
 pub(in crate::cli) mod order_log;
 pub(in crate::cli) mod orders;
 pub(in crate::cli) mod positions;
+pub(in crate::cli) mod rebuild;
+pub(in crate::cli) mod replace;
 pub(in crate::cli) mod run;
 pub(in crate::cli) mod sidecar;
 pub(in crate::cli) mod state;

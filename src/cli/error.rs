@@ -14,6 +14,7 @@ pub(crate) type CommandResult = Result<(), CommandError>;
 
 const EXIT_FAILED: u8 = 1;
 const EXIT_WRONG_USAGE: u8 = 2;
+const EXIT_DIFFERENT: u8 = 3;
 /// The code that shells report for a process that SIGINT ended.
 const EXIT_INTERRUPTED: u8 = 130;
 
@@ -28,6 +29,8 @@ pub(crate) enum CommandError {
     Failed(anyhow::Error),
     /// The failure has been printed; only the exit code is left.
     Reported,
+    /// What was compared differs, as the command has printed.
+    Different,
     /// A signal ended the command before it was finished.
     Interrupted,
 }
@@ -46,6 +49,7 @@ impl CommandError {
         ExitCode::from(match self {
             Self::Refused(_) | Self::Failed(_) | Self::Reported => EXIT_FAILED,
             Self::Usage(_) => EXIT_WRONG_USAGE,
+            Self::Different => EXIT_DIFFERENT,
             Self::Interrupted => EXIT_INTERRUPTED,
         })
     }
@@ -56,7 +60,7 @@ impl CommandError {
             Self::Refused(fault) => Some(output::render_problem(fault)),
             Self::Usage(text) => Some(format!("order-router: {text}")),
             Self::Failed(error) => Some(format!("order-router: {error:#}")),
-            Self::Reported | Self::Interrupted => None,
+            Self::Reported | Self::Different | Self::Interrupted => None,
         }
     }
 

@@ -18,15 +18,17 @@ const GROUPS: &[(&str, &[&str])] = &[
             "topology",
             "order-log",
             "journal",
+            "rebuild",
+            "audit",
         ],
     ),
-    ("Orders", &["submit", "get", "cancel", "cancel-all", "close"]),
+    ("Orders", &["submit", "get", "cancel", "replace", "cancel-all", "close"]),
     (
         "Lists",
         &["orders", "executions", "positions", "alerts", "brokers", "watch"],
     ),
-    ("Control", &["state", "limits", "locks", "adjust", "key"]),
-    ("Measure and rehearse", &["bench", "venue"]),
+    ("Control", &["state", "limits", "locks", "heartbeat", "adjust", "key"]),
+    ("Measure and rehearse", &["bench", "venue", "chaos"]),
 ];
 
 const FIRST_STEPS: &str = "Run `order-router dev` to try it on this machine, then `order-router submit --help` for a first \

@@ -1,6 +1,8 @@
 //! Standard output, and problems as people read them.
 
 pub(in crate::cli) mod alternate_screen;
+pub(in crate::cli) mod findings;
+pub(in crate::cli) mod journal_progress;
 pub(in crate::cli) mod order_log_progress;
 pub(in crate::cli) mod page_footer;
 pub(in crate::cli) mod report;

@@ -1,6 +1,7 @@
 //! Limits of individual accounts (`[[accounts]]`). A limit that an account does not set is the general one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,9 @@ use crate::domain::symbol::Symbol;
 
 /// The maximum number of accounts with limits of their own.
 pub const MAX_ACCOUNTS: usize = 10_000;
+
+/// The time of a dead man's switch, in milliseconds: from a second to a day.
+const HEARTBEAT_TIMEOUT_MS: RangeInclusive<u64> = 1_000..=86_400_000;
 
 /// The accounts with limits of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -38,6 +42,10 @@ pub struct AccountSettings {
     /// Maximum number of open orders of one symbol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_open_orders: Option<i64>,
+    /// The time without a heartbeat after which the account is locked and its open orders are cancelled, in milliseconds, 1000
+    /// to 86400000. Its first open order arms the switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_timeout_ms: Option<u64>,
     /// The maximum position, long or short, by `venue:SYMBOL`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub max_positions: BTreeMap<String, String>,
@@ -94,6 +102,10 @@ impl AccountSettings {
             let setting = format!("max_open_orders of the account {name}");
             check_range(errors, &setting, limit, &(1..=1_000_000));
         }
+        if let Some(timeout_ms) = self.heartbeat_timeout_ms {
+            let setting = format!("heartbeat_timeout_ms of the account {name}");
+            check_range(errors, &setting, timeout_ms, &HEARTBEAT_TIMEOUT_MS);
+        }
         for (instrument, text) in &self.max_positions {
             let known = |one: &&crate::config::instruments::InstrumentSettings| {
                 instrument.split_once(':') == Some((one.venue.as_str(), one.symbol.as_str()))
@@ -118,11 +130,11 @@ mod tests {
     fn limits_that_cannot_hold_are_told_by_account() {
         let read = |text: &str| toml::from_str::<AccountSettings>(text).unwrap();
         let good = read(
-            "account_id = \"a\"\ndaily_loss_limit = \"5\"\nmax_open_orders = 1\n\
+            "account_id = \"a\"\ndaily_loss_limit = \"5\"\nmax_open_orders = 1\nheartbeat_timeout_ms = 1000\n\
              [max_positions]\n\"binance.spot:BTCUSDT\" = \"0.00001\"\n",
         );
         let bad = read(
-            "account_id = \"b.c\"\nstop_loss = \"0\"\nmax_open_orders = 0\n\
+            "account_id = \"b.c\"\nstop_loss = \"0\"\nmax_open_orders = 0\nheartbeat_timeout_ms = 999\n\
              [max_positions]\n\"binance.spot:BTCUSDT\" = \"0.000000001\"\n\"BTCUSDT\" = \"1\"\n",
         );
         assert_eq!(good.max_position_limits().count(), 1);
@@ -130,7 +142,7 @@ mod tests {
         AccountList(vec![good.clone()]).validate(&InstrumentList::default(), &mut errors);
         assert_eq!(errors, Vec::<String>::new());
         AccountList(vec![good.clone(), good, bad]).validate(&InstrumentList::default(), &mut errors);
-        assert_eq!(errors.len(), 6, "{errors:?}");
+        assert_eq!(errors.len(), 7, "{errors:?}");
         assert!(toml::from_str::<AccountSettings>("account_id = \"a\"\nlimit = \"5\"\n").is_err());
     }
 }

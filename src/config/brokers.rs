@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::config::binance_live::BinanceLiveSettings;
 use crate::config::range::check_range;
 use crate::domain::decimal::Decimal;
 
@@ -20,6 +21,9 @@ const FIRST_FILL_PERCENT_BOUNDS: RangeInclusive<u8> = 1..=100;
 const RETRY_DELAY_MS_BOUNDS: RangeInclusive<u64> = 10..=600_000;
 const NOT_FOUND_MIN_BOUNDS: RangeInclusive<u32> = 2..=100;
 const NOT_FOUND_WINDOW_MS_BOUNDS: RangeInclusive<u64> = 100..=86_400_000;
+const UNKNOWN_S_BOUNDS: RangeInclusive<u64> = 1..=86_400;
+/// Binance Spot: a recvWindow of 5 s, 10 s until its engine gives up, and a margin of 5 s.
+const SHORTEST_LIVE_NOT_FOUND_WINDOW_MS: u64 = 20_000;
 /// The longest delay of a paper order's remainder, in milliseconds: a day, as for deadlines.
 const MAX_REST_FILL_MS: u64 = 86_400_000;
 
@@ -29,6 +33,8 @@ const MAX_REST_FILL_MS: u64 = 86_400_000;
 pub struct BrokersSettings {
     /// The enabled brokers. Default: `binance` and `ibkr`.
     pub enabled: Vec<String>,
+    /// Whether orders may go to live venues: `true` needs `[brokers.binance_live]` and a limit of each live order's notional, `risk.max_live_order_notional`. The mode is paper until an operator switches it to live. Default false.
+    pub allow_live: bool,
     /// The bounds of each broker's task.
     pub task: BrokerTaskSettings,
     /// How the paper venue of `ibkr` fills.
@@ -37,6 +43,8 @@ pub struct BrokersSettings {
     pub paper_fees: PaperFeeSettings,
     /// The inquiries to venues about unknown orders.
     pub inquiry: InquirySettings,
+    /// Live trading at Binance Spot.
+    pub binance_live: BinanceLiveSettings,
 }
 
 /// Bounds of one broker's task.
@@ -78,6 +86,11 @@ pub struct InquirySettings {
     /// How long after its submission an order may still appear at the venue, in milliseconds, 100 to 86400000; default
     /// 30000. It covers the validity of a request, the venue's own time limit, and a margin.
     pub not_found_window_ms: u64,
+    /// How long an outcome may be unknown before an alert says so, in seconds, 1 to 86400; default 60.
+    pub alert_after_s: u64,
+    /// How long an outcome may be unknown before its account opens nothing more, by a lock that an operator lifts, in
+    /// seconds, 1 to 86400; default 300.
+    pub lock_after_s: u64,
 }
 
 /// The fees of the paper venues.
@@ -118,10 +131,12 @@ impl Default for BrokersSettings {
     fn default() -> Self {
         Self {
             enabled: KNOWN_BROKERS.iter().map(|&name| name.to_owned()).collect(),
+            allow_live: false,
             task: BrokerTaskSettings::default(),
             paper_ibkr: PaperIbkrSettings::default(),
             paper_fees: PaperFeeSettings::default(),
             inquiry: InquirySettings::default(),
+            binance_live: BinanceLiveSettings::default(),
         }
     }
 }
@@ -163,6 +178,8 @@ impl Default for InquirySettings {
             not_found_min: 3,
             // Binance Spot: a recvWindow of 5 s, 10 s until its engine gives up, and the same again as margin.
             not_found_window_ms: 30_000,
+            alert_after_s: 60,
+            lock_after_s: 300,
         }
     }
 }
@@ -191,6 +208,21 @@ impl BrokersSettings {
         self.paper_ibkr.validate(errors);
         self.paper_fees.validate(errors);
         self.inquiry.validate(errors);
+        self.binance_live
+            .validate(self.allow_live, self.task.call_timeout_ms, errors);
+        let is_real_venue = self.allow_live && self.binance_live.rest_url.is_empty();
+        if is_real_venue && self.inquiry.not_found_window_ms < SHORTEST_LIVE_NOT_FOUND_WINDOW_MS {
+            errors.push(format!(
+                "brokers.inquiry.not_found_window_ms is {}; with brokers.allow_live it must be at least \
+                 {SHORTEST_LIVE_NOT_FOUND_WINDOW_MS}: until then an order may still take effect at the venue",
+                self.inquiry.not_found_window_ms
+            ));
+        }
+        if self.allow_live && !self.enabled.iter().any(|name| name == "binance") {
+            errors.push(
+                "brokers.allow_live needs binance in brokers.enabled: no other broker has a live venue".to_owned(),
+            );
+        }
     }
 }
 
@@ -278,6 +310,12 @@ impl InquirySettings {
         ];
         for (name, value) in pauses {
             check_range(errors, name, value, &RETRY_DELAY_MS_BOUNDS);
+        }
+        for (name, value) in [
+            ("brokers.inquiry.alert_after_s", self.alert_after_s),
+            ("brokers.inquiry.lock_after_s", self.lock_after_s),
+        ] {
+            check_range(errors, name, value, &UNKNOWN_S_BOUNDS);
         }
         let (min, window) = (self.not_found_min, self.not_found_window_ms);
         check_range(errors, "brokers.inquiry.not_found_min", min, &NOT_FOUND_MIN_BOUNDS);
@@ -391,6 +429,8 @@ mod tests {
         assert_eq!(errors, Vec::<String>::new());
         BrokersSettings {
             enabled: vec!["ibkr".into(), "kraken".into(), "ibkr".into()],
+            allow_live: false,
+            binance_live: BinanceLiveSettings::default(),
             task: BrokerTaskSettings {
                 queue_max: 0,
                 cancel_queue_max: 0,
@@ -410,9 +450,11 @@ mod tests {
                 longest_pause_ms: 0,
                 not_found_min: 0,
                 not_found_window_ms: 0,
+                alert_after_s: 0,
+                lock_after_s: 0,
             },
         }
         .validate(&mut errors);
-        assert_eq!(errors.len(), 13, "{errors:?}");
+        assert_eq!(errors.len(), 15, "{errors:?}");
     }
 }

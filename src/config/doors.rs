@@ -32,6 +32,8 @@ pub struct DoorSettings {
     pub default_request_deadline_ms: u64,
     /// The deadline of a durable intent that has none, in milliseconds from its publication, 1 to 86400000; default 60000.
     pub default_intent_deadline_ms: u64,
+    /// Whether an intent in live must name its deadline, by the header `Deadline` or by `expires_at`; default true.
+    pub live_needs_deadline: bool,
 }
 
 impl Default for DoorSettings {
@@ -45,6 +47,7 @@ impl Default for DoorSettings {
             nak_delay_ms: 500,
             default_request_deadline_ms: 5_000,
             default_intent_deadline_ms: 60_000,
+            live_needs_deadline: true,
         }
     }
 }

@@ -116,6 +116,7 @@ impl LimitSettings {
         for text in [
             &mut risk.daily_notional_limit,
             &mut risk.daily_loss_limit,
+            &mut risk.max_live_order_notional,
             &mut risk.account_stop_loss,
         ] {
             normalize(text);

@@ -26,9 +26,22 @@ const KEYS_KEY: &str = "keys";
 /// Lists without environment variables and flags.
 const FILE_ONLY_LISTS: &[&str] = &[INSTRUMENTS_KEY, ACCOUNTS_KEY, KEYS_KEY];
 /// Settings without a default.
-const OPTIONAL_SETTINGS: &[&str] = &["nats.user", "nats.password", "nats.credentials_file", "metrics.addr"];
+const OPTIONAL_SETTINGS: &[&str] = &[
+    "metrics.addr",
+    "nats.credentials_file",
+    "nats.nkey_file",
+    "nats.password",
+    "nats.tls.ca_file",
+    "nats.tls.cert_file",
+    "nats.tls.key_file",
+    "nats.user",
+    "otlp.endpoint",
+    "redis.tls.ca_file",
+    "redis.tls.cert_file",
+    "redis.tls.key_file",
+];
 /// Tables with keys chosen by the user.
-const OPEN_TABLES: &[&str] = &["risk.rates"];
+const OPEN_TABLES: &[&str] = &["risk.rates", "brokers.binance_live.keys"];
 
 /// Everything that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +74,7 @@ impl Settings {
             source = map;
             merge_table(&mut settings, table, "", &source, &mut errors);
         }
-        let known = leaf_paths(&settings);
+        let known: Vec<String> = leaf_paths(&settings).into_iter().chain(open_tables()).collect();
         for (name, text) in environment {
             if !name.starts_with(ENVIRONMENT_PREFIX) {
                 continue;
@@ -95,7 +108,13 @@ pub fn unknown_variable_warnings<'a>(names: impl IntoIterator<Item = &'a str>) -
 
 /// Returns the path of every setting, sorted.
 pub fn setting_paths() -> Vec<String> {
-    leaf_paths(&default_table())
+    let mut paths: Vec<String> = leaf_paths(&default_table()).into_iter().chain(open_tables()).collect();
+    paths.sort();
+    paths
+}
+
+fn open_tables() -> impl Iterator<Item = String> {
+    OPEN_TABLES.iter().map(|&path| path.to_owned())
 }
 
 fn default_table() -> Table {
@@ -157,11 +176,15 @@ fn set_from_text(settings: &mut Table, path: &str, text: &str, source: &str, err
     let value = match at.get(key) {
         Some(Value::Integer(_)) => text.parse().map(Value::Integer).map_err(|_| "a whole number"),
         Some(Value::Boolean(_)) => text.parse().map(Value::Boolean).map_err(|_| "true or false"),
+        Some(Value::Array(_)) if text.trim().is_empty() => Ok(Value::Array(Vec::new())),
         Some(Value::Array(_)) => Ok(Value::Array(
             text.split(',')
                 .map(|part| Value::String(part.trim().to_owned()))
                 .collect(),
         )),
+        Some(Value::Table(_)) => parse_pairs(text)
+            .map(Value::Table)
+            .ok_or("a list such as NAME=VALUE,NAME=VALUE"),
         _ => Ok(Value::String(text.to_owned())),
     };
     match value {
@@ -172,14 +195,22 @@ fn set_from_text(settings: &mut Table, path: &str, text: &str, source: &str, err
     }
 }
 
+/// Parses the text of a table whose keys the user chooses: it replaces the whole table.
+fn parse_pairs(text: &str) -> Option<Table> {
+    let pairs = text.split(',').map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        Some((name.trim().to_owned(), Value::String(value.trim().to_owned())))
+    });
+    pairs.collect()
+}
+
 /// Parses each setting by itself over the defaults, so that an error names its setting and hides no other. A setting that
 /// does not parse keeps its default while the others are checked.
 fn parse_each_setting(settings: &Table, source: &SourceMap, errors: &mut Vec<String>) -> Settings {
     let mut good = default_table();
     let lists = FILE_ONLY_LISTS.iter().map(|&path| path.to_owned());
-    let open_tables = OPEN_TABLES.iter().map(|&path| path.to_owned());
     let mut failed_lists = Vec::new();
-    for path in leaf_paths(settings).into_iter().chain(open_tables).chain(lists) {
+    for path in leaf_paths(settings).into_iter().chain(open_tables()).chain(lists) {
         let Some(value) = value_at(settings, &path) else {
             continue;
         };
@@ -294,15 +325,22 @@ mod tests {
 
     #[test]
     fn flags_override_environment_and_environment_overrides_file() {
-        let text = "[redis]\nurl = \"redis://a\"\nbatch_max = 7\n[brokers]\nenabled = [\"ibkr\"]\n[nats]\nuser = \"u\"\npassword = \"p\"\n";
+        let text = "[redis]\nurl = \"redis://a\"\nbatch_max = 7\nsentinels = [\"redis://s:1\"]\n[brokers]\nenabled = [\"ibkr\"]\n[nats]\nuser = \"u\"\npassword = \"p\"\n";
         let environment = [
             ("ORDER_ROUTER_REDIS_URL", "redis://b"),
             ("ORDER_ROUTER_NATS_URL", "nats://b"),
             ("ORDER_ROUTER_BROKERS_ENABLED", "binance, ibkr"),
+            ("ORDER_ROUTER_RISK_RATES", "USD=1, USDT=0.99"),
             ("ORDER_ROUTER_CONFIG", "ignored here"),
             ("HOME", "/"),
         ];
-        let settings = load(text, &environment, &[("nats.url", "nats://c".to_owned())]).unwrap();
+        let settings = load(
+            text,
+            &environment,
+            &[("nats.url", "nats://c".to_owned()), ("redis.sentinels", String::new())],
+        )
+        .unwrap();
+        assert!(settings.redis.sentinels.is_empty());
         assert_eq!(
             (settings.redis.url.as_str(), settings.redis.batch_max),
             ("redis://b", 7)
@@ -310,6 +348,14 @@ mod tests {
         assert_eq!(settings.nats.url, "nats://c");
         assert_eq!(settings.nats.user.as_deref(), Some("u"));
         assert_eq!(settings.brokers.enabled, ["binance", "ibkr"]);
+        let rates: Vec<(&str, &str)> = settings
+            .risk
+            .rates
+            .iter()
+            .map(|(name, rate)| (&**name, &**rate))
+            .collect();
+        assert_eq!(rates, [("USD", "1"), ("USDT", "0.99")]);
+        assert!(load("", &[("ORDER_ROUTER_RISK_RATES", "USD")], &[]).is_err());
     }
 
     #[test]

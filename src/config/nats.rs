@@ -1,47 +1,25 @@
 //! Settings of the NATS connection and of the streams.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::range::check_range;
+use crate::config::tls::TlsSettings;
+
+pub use order_router_client::config::connection::{ConnectionSettings, INBOX_ROOT};
+pub use order_router_client::config::secret::Secret;
 
 /// JetStream's maximum number of replicas.
 const MAX_REPLICAS: usize = 5;
-/// The schemes of a server's address.
-const URL_SCHEMES: [&str; 2] = ["nats", "tls"];
 /// The longest time limit of one exchange with the server, in milliseconds.
 const MAX_TIMEOUT_MS: u64 = 60_000;
-
-/// A text that is hidden in logs and `Debug` output.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Returns a secret that holds a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Returns the text, for authentication.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("\"***\"")
-    }
-}
 
 /// The connection to NATS, its time limits, and the bounds of the streams.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NatsSettings {
-    /// One or more server addresses, separated by commas; default `nats://127.0.0.1:4222`.
+    /// One or more server addresses, separated by commas; default `nats://127.0.0.1:4222`. `tls://HOST:PORT` uses TLS.
     pub url: String,
     /// The user name; default none.
     pub user: Option<String>,
@@ -49,6 +27,13 @@ pub struct NatsSettings {
     pub password: Option<Secret>,
     /// A file with a user's JWT and key (`.creds`); default none.
     pub credentials_file: Option<String>,
+    /// A file with a user's NKey seed (`SU…`), closed to other users; default none.
+    pub nkey_file: Option<String>,
+    /// What the subjects of replies begin with; default `_INBOX`. A user that is fenced into an account has its own, such as
+    /// `_INBOX.alpha`.
+    pub inbox_prefix: String,
+    /// Certificates for TLS.
+    pub tls: TlsSettings,
     /// Time limit of one connection attempt, in milliseconds, 1 to 60000; default 2000.
     pub connect_timeout_ms: u64,
     /// Time limit of one exchange with the server, in milliseconds, 1 to 60000; default 5000.
@@ -76,6 +61,9 @@ impl Default for NatsSettings {
             user: None,
             password: None,
             credentials_file: None,
+            nkey_file: None,
+            inbox_prefix: INBOX_ROOT.to_owned(),
+            tls: TlsSettings::default(),
             connect_timeout_ms: 2_000,
             request_timeout_ms: 5_000,
             ping_interval_ms: 5_000,
@@ -100,37 +88,25 @@ impl NatsSettings {
         Duration::from_millis(self.request_timeout_ms)
     }
 
-    /// Returns the ping interval.
-    pub fn ping_interval(&self) -> Duration {
-        Duration::from_millis(self.ping_interval_ms)
+    /// Returns the settings of a connection.
+    pub fn connection(&self) -> ConnectionSettings {
+        ConnectionSettings {
+            url: self.url.clone(),
+            user: self.user.clone(),
+            password: self.password.clone(),
+            credentials_file: self.credentials_file.clone(),
+            nkey_file: self.nkey_file.clone(),
+            inbox_prefix: self.inbox_prefix.clone(),
+            tls: self.tls.clone(),
+            connect_timeout: self.connect_timeout(),
+            request_timeout: self.request_timeout(),
+            ping_interval: Duration::from_millis(self.ping_interval_ms),
+        }
     }
 
     /// Adds a sentence for every setting that is out of its range.
     pub fn validate(&self, errors: &mut Vec<String>) {
-        // An address with a password is not shown: it has an error of its own.
-        for address in self
-            .url
-            .split(',')
-            .map(str::trim)
-            .filter(|address| !address.contains('@'))
-        {
-            let (scheme, host) = address.split_once("://").unwrap_or(("nats", address));
-            if !URL_SCHEMES.contains(&scheme) || host.is_empty() || host.contains('/') {
-                errors.push(format!(
-                    "nats.url names {address:?}, which is no address of NATS: use nats://HOST:PORT, or tls:// for TLS"
-                ));
-            }
-        }
-        if self.url.contains('@') {
-            // Addresses are logged.
-            errors.push("nats.url must not contain a password: use nats.user and nats.password".to_owned());
-        }
-        if self.user.is_some() != self.password.is_some() {
-            errors.push("nats.user and nats.password must be set together".to_owned());
-        }
-        if self.user.is_some() && self.credentials_file.is_some() {
-            errors.push("set nats.user or nats.credentials_file, not both".to_owned());
-        }
+        self.connection().validate(errors);
         for (name, value) in [
             ("nats.connect_timeout_ms", self.connect_timeout_ms),
             ("nats.request_timeout_ms", self.request_timeout_ms),
@@ -154,6 +130,12 @@ impl NatsSettings {
                 errors.push(format!("nats.{name} must be -1 (no limit) or above 0"));
             }
         }
+    }
+}
+
+impl From<&NatsSettings> for ConnectionSettings {
+    fn from(settings: &NatsSettings) -> Self {
+        settings.connection()
     }
 }
 
@@ -194,5 +176,62 @@ mod tests {
         errors.clear();
         NatsSettings::default().validate(&mut errors);
         assert!(errors.is_empty());
+    }
+
+    #[test]
+    fn replies_stay_below_the_inbox_that_workers_reply_to() {
+        for (prefix, is_valid) in [
+            ("_INBOX", true),
+            ("_INBOX.alpha", true),
+            ("_INBOX.alpha.1", true),
+            ("", false),
+            ("_INBOX.", false),
+            ("_INBOX.>", false),
+            ("_INBOX.a b", false),
+            ("_INBOXES", false),
+            ("orders.submit", false),
+        ] {
+            let mut errors = Vec::new();
+            let settings = NatsSettings {
+                inbox_prefix: prefix.into(),
+                ..NatsSettings::default()
+            };
+            settings.validate(&mut errors);
+            assert_eq!(errors.is_empty(), is_valid, "{prefix}: {errors:?}");
+        }
+    }
+
+    #[test]
+    fn files_of_tls_need_an_address_with_tls_and_each_other() {
+        let ca = TlsSettings {
+            ca_file: Some("ca.pem".into()),
+            ..TlsSettings::default()
+        };
+        let certificate = TlsSettings {
+            cert_file: Some("cert.pem".into()),
+            key_file: Some(String::new()),
+            ..TlsSettings::default()
+        };
+        for (url, tls, expected) in [
+            ("tls://a,tls://b", ca.clone(), ""),
+            ("nats://a", TlsSettings::default(), ""),
+            (
+                "tls://a,nats://b",
+                ca.clone(),
+                "nats.tls.ca_file is set, but nats.url does not use TLS",
+            ),
+            ("a:4222", ca, "write tls://HOST:PORT"),
+            ("tls://a", certificate, "must be set together"),
+        ] {
+            let mut errors = Vec::new();
+            let settings = NatsSettings {
+                url: url.into(),
+                tls,
+                ..NatsSettings::default()
+            };
+            settings.validate(&mut errors);
+            assert!(errors.concat().contains(expected), "{url}: {errors:?}");
+            assert_eq!(errors.len(), usize::from(!expected.is_empty()), "{url}: {errors:?}");
+        }
     }
 }

@@ -25,6 +25,8 @@ pub struct RiskSettings {
     pub daily_notional_limit: String,
     /// The daily loss at which an account, or all accounts together, are locked, unless an operator has set another: in the base currency, above zero, at most 9007199254.740991. Default `50000`.
     pub daily_loss_limit: String,
+    /// The largest notional of one live order, in the base currency, above zero, at most 9007199254.740991; empty for none. Required with `brokers.allow_live`. Default empty.
+    pub max_live_order_notional: String,
     /// The loss of the day at which orders of an account are denied, in the base currency, above zero, at most 9007199254.740991. Default `50000`.
     pub account_stop_loss: String,
     /// How far a limit price may be beyond the reference price on the losing side, in percent, 1 to 10000; default 20.
@@ -70,6 +72,7 @@ impl Default for RiskSettings {
             base_currency: "USD".to_owned(),
             daily_notional_limit: "1000000".to_owned(),
             daily_loss_limit: "50000".to_owned(),
+            max_live_order_notional: String::new(),
             account_stop_loss: "50000".to_owned(),
             price_collar_percent: 20,
             orders_per_second_and_account: 1_000,
@@ -108,6 +111,14 @@ impl RiskSettings {
     /// Returns the stop-loss of an account; `None` if the setting is invalid.
     pub fn parse_account_stop_loss(&self) -> Option<Micros> {
         parse_positive_money(&self.account_stop_loss)
+    }
+
+    /// Returns the largest notional of one live order, which may be none; `None` if the setting is invalid.
+    pub fn parse_max_live_order_notional(&self) -> Option<Option<Micros>> {
+        match self.max_live_order_notional.as_str() {
+            "" => Some(None),
+            text => parse_positive_money(text).map(Some),
+        }
     }
 
     /// Returns the signal level of a duplicate order; `None` if the setting is invalid.
@@ -149,6 +160,12 @@ impl RiskSettings {
                     "risk.{name} is {text:?}; it must be a number above zero, at most 9007199254.740991"
                 ));
             }
+        }
+        if self.parse_max_live_order_notional().is_none() {
+            errors.push(format!(
+                "risk.max_live_order_notional is {:?}; it must be empty, or a number above zero, at most 9007199254.740991",
+                self.max_live_order_notional
+            ));
         }
         self.validate_integers(errors);
         if self.parse_duplicate_level().is_none() {

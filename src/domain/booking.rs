@@ -13,6 +13,7 @@ use crate::domain::order::{
 use crate::domain::order_terms::{OrderStatus, Side};
 use crate::domain::quantity::{MAX_AMOUNT_DECIMALS, QuantityUnits, from_quantity_units, to_quantity_units};
 use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::replace::{LegPlace, ReplaceOutcome};
 use crate::domain::settlement::SumDeltas;
 use crate::domain::status_transition::{self, OrderEvent};
 use crate::domain::time::Timestamp;
@@ -29,6 +30,26 @@ struct BookedFee {
     is_unpriced: bool,
 }
 
+/// What a report has changed so far.
+#[derive(Debug, Default)]
+pub(super) struct BookedReport {
+    /// How far the shared sums have moved.
+    pub(super) deltas: SumDeltas,
+    /// Findings to publish as risk alerts.
+    pub(super) anomalies: Vec<BookingAnomaly>,
+    /// Whether anything has changed.
+    pub(super) has_changed: bool,
+}
+
+impl BookedReport {
+    /// Adds a change with its moves.
+    pub(super) fn add(&mut self, deltas: SumDeltas) -> Result<(), ApplyReportError> {
+        self.deltas = require_exact(self.deltas.checked_add(&deltas))?;
+        self.has_changed = true;
+        Ok(())
+    }
+}
+
 impl Order {
     /// Returns the order after a venue report, with each new fill booked once.
     ///
@@ -41,48 +62,106 @@ impl Order {
         now: Timestamp,
     ) -> Result<OrderUpdate, ApplyReportError> {
         let mut order = self.clone();
-        let (mut deltas, mut anomalies, mut has_changed) = (SumDeltas::default(), Vec::new(), false);
-        for fill in &report.fills {
-            if order.has_booked_fill(&fill.exec_id) {
-                continue;
-            }
-            let booked = order.book_fill(fill, rates, &mut anomalies)?;
-            deltas = require_exact(deltas.checked_add(&booked))?;
-            has_changed = true;
-        }
-        let (event, reason) = event_and_reason(&report.state);
-        if let Some(status) = status_transition::next_status(order.status, event) {
-            order.status = Some(status);
-            order.reason = reason.cloned();
-            has_changed = true;
-        } else if event == OrderEvent::Acknowledged && order.is_presumed_not_placed() {
-            // The venue has the order after all (law 3 in docs/architecture.md).
-            order.status = Some(OrderStatus::Accepted);
-            anomalies.push(BookingAnomaly::Reopened);
-            deltas = require_exact(deltas.checked_add(&order.restore_reservation()?))?;
-            has_changed = true;
-        }
-        // A repeated end releases nothing a second time, unless the venue's cumulative quantity has changed.
-        if order.is_terminal() && (order.reservation.is_open || report.cumulative_quantity.is_some()) {
-            let released = order.release_reservation(report.cumulative_quantity)?;
-            has_changed |= released != SumDeltas::default();
-            deltas = require_exact(deltas.checked_add(&released))?;
-        }
-        if !has_changed {
+        let mut booked = BookedReport::default();
+        order.take_report(report, rates, &mut booked)?;
+        self.update_to(order, booked, now)
+    }
+
+    /// Returns the update to an order that this one has become, with the next version.
+    pub(super) fn update_to(
+        &self,
+        mut order: Self,
+        booked: BookedReport,
+        now: Timestamp,
+    ) -> Result<OrderUpdate, ApplyReportError> {
+        if !booked.has_changed {
             return Err(ApplyReportError::NoChange);
         }
-        if report.broker_order_id.is_some() {
-            order.broker_order_id.clone_from(&report.broker_order_id);
-        }
-        order.due = if order.is_terminal() { None } else { report.due };
-        order.total_deltas = require_exact(self.total_deltas.checked_add(&deltas))?;
+        order.total_deltas = require_exact(self.total_deltas.checked_add(&booked.deltas))?;
         order.version = require_exact(self.version.checked_add(1))?;
         order.updated_at = now.max(self.updated_at);
         Ok(OrderUpdate {
             order,
-            deltas,
-            anomalies,
+            deltas: booked.deltas,
+            anomalies: booked.anomalies,
         })
+    }
+
+    /// Books what a report says.
+    pub(super) fn take_report(
+        &mut self,
+        report: &VenueReport,
+        rates: &CurrencyRates,
+        booked: &mut BookedReport,
+    ) -> Result<(), ApplyReportError> {
+        let place = self.place_of(report.legs.leg);
+        if let LegPlace::Next(leg) = place
+            && !matches!(report.state, VenueOrderState::Rejected(_))
+        {
+            self.adopt_leg(leg, booked)?;
+        }
+        for fill in &report.fills {
+            if self.has_booked_fill(&fill.exec_id) {
+                continue;
+            }
+            let deltas = self.book_fill(fill, rates, &mut booked.anomalies)?;
+            booked.add(deltas)?;
+        }
+        let cumulative_quantity = self.cumulative_of_order(place, report.cumulative_quantity);
+        match (&report.state, place) {
+            // An earlier leg has ended already: only its fills count.
+            (_, LegPlace::Earlier) => {}
+            (VenueOrderState::Rejected(reason), LegPlace::Next(leg)) => {
+                let reason = Reason::new(ReasonCode::NotReplaced, &reason.message);
+                self.take_replace_outcome(leg, &ReplaceOutcome::NotReplaced(reason), booked)?;
+            }
+            (VenueOrderState::Cancelled(_), LegPlace::Working) if self.open_replace().is_some() => {
+                self.note_ended_leg(cumulative_quantity, booked);
+            }
+            (state, _) => self.take_state(state, booked)?,
+        }
+        if let Some((leg, outcome)) = report.legs.replace.as_deref() {
+            self.take_replace_outcome(*leg, outcome, booked)?;
+        }
+        self.end_open_replace(booked)?;
+        // A repeated end releases nothing a second time, unless the venue's cumulative quantity has changed.
+        let cumulative_quantity = cumulative_quantity.or_else(|| self.counted_by_cancelled_leg());
+        if self.is_terminal() && (self.reservation.is_open || cumulative_quantity.is_some()) {
+            let released = self.release_reservation(cumulative_quantity)?;
+            booked.has_changed |= released != SumDeltas::default();
+            booked.deltas = require_exact(booked.deltas.checked_add(&released))?;
+        }
+        let is_of_working_leg = match place {
+            LegPlace::Earlier => false,
+            LegPlace::Working => true,
+            LegPlace::Next(_) => !matches!(report.state, VenueOrderState::Rejected(_)),
+        };
+        if report.broker_order_id.is_some() && is_of_working_leg {
+            self.broker_order_id.clone_from(&report.broker_order_id);
+        }
+        self.due = match (self.is_terminal(), self.open_replace()) {
+            (true, _) => None,
+            // The inquiry about an open replace stays due, whatever is reported in the meantime.
+            (false, Some(_)) => report.due.or(self.due),
+            (false, None) => report.due,
+        };
+        Ok(())
+    }
+
+    fn take_state(&mut self, state: &VenueOrderState, booked: &mut BookedReport) -> Result<(), ApplyReportError> {
+        let (event, reason) = event_and_reason(state);
+        if let Some(status) = status_transition::next_status(self.status, event) {
+            self.status = Some(status);
+            self.reason = reason.cloned();
+            booked.has_changed = true;
+        } else if event == OrderEvent::Acknowledged && self.is_presumed_not_placed() {
+            // The venue has the order after all (law 3 in docs/architecture.md).
+            self.status = Some(OrderStatus::Accepted);
+            booked.anomalies.push(BookingAnomaly::Reopened);
+            let restored = self.restore_reservation()?;
+            booked.add(restored)?;
+        }
+        Ok(())
     }
 
     /// Reports whether the order was ended because its venue repeatedly did not find it.
@@ -91,7 +170,8 @@ impl Order {
         self.status == Some(OrderStatus::Rejected) && reason == Some(ReasonCode::NotPlaced)
     }
 
-    fn has_booked_fill(&self, exec_id: &str) -> bool {
+    /// Reports whether a fill is booked with the order.
+    pub fn has_booked_fill(&self, exec_id: &str) -> bool {
         self.fills.iter().any(|fill| fill.exec_id == exec_id) || self.older_exec_ids.iter().any(|id| id == exec_id)
     }
 
@@ -114,7 +194,7 @@ impl Order {
         self.filled_cost = require_exact(cost.and_then(|cost| self.filled_cost.checked_add(cost)))?;
         self.filled_quantity = require_exact(self.filled_quantity.checked_add(fill.quantity.decimal()))?;
         self.reservation.reserved -= reserved_part;
-        let open_loss = require_exact(self.reservation.release_price_loss(self.quantity.decimal()))?;
+        let open_loss = require_exact(self.reservation.release_price_loss(self.reserved_for()))?;
         if self.fills.len() >= MAX_REPORTED_FILLS {
             let oldest = self.fills.remove(0);
             self.older_exec_ids.push(oldest.exec_id);
@@ -257,7 +337,7 @@ fn event_and_reason(state: &VenueOrderState) -> (OrderEvent, Option<&Reason>) {
 }
 
 /// Turns a missing result of exact arithmetic into the error of a report.
-fn require_exact<T>(result: Option<T>) -> Result<T, ApplyReportError> {
+pub(super) fn require_exact<T>(result: Option<T>) -> Result<T, ApplyReportError> {
     result.ok_or(ApplyReportError::ExceedsExactRange)
 }
 

@@ -5,6 +5,7 @@ use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderIdPrefix, Venue
 use crate::domain::intent::{Intent, RiskOverrides};
 use crate::domain::order_terms::{Mode, OrderType, TimeInForce};
 use crate::domain::quantity::{Price, Quantity};
+use crate::domain::replace::LegWord;
 use crate::domain::reservation::Reservation;
 use crate::domain::symbol::Symbol;
 
@@ -82,6 +83,7 @@ fn venue_report(fills: Vec<Fill>, state: VenueOrderState) -> VenueReport {
         fills,
         state,
         cumulative_quantity: None,
+        legs: LegWord::default(),
         due: None,
     }
 }

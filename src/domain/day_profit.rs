@@ -13,9 +13,6 @@ use crate::domain::time::TradingDate;
 /// Decimals of quantity × mark × rate, each of which has at most eight decimals.
 const VALUE_SCALE: u32 = 3 * MAX_AMOUNT_DECIMALS;
 
-/// The mark price of each instrument.
-pub type MarkPrices = BTreeMap<(VenueId, Symbol), Price>;
-
 /// The sums of one instrument: an account's, or the net of all accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PositionSums {

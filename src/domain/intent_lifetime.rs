@@ -16,6 +16,8 @@ pub struct DeadlineTooFarAhead;
 pub struct IntentLifetime {
     /// The intent is never sent at or after this moment.
     pub deadline: Timestamp,
+    /// Whether the caller named any moment.
+    pub is_requested: bool,
     /// The latest moment that the caller named.
     latest_requested: Timestamp,
 }
@@ -28,6 +30,7 @@ impl IntentLifetime {
         let deadline = moments().min().unwrap_or_else(|| arrived_at.saturating_add(default));
         Self {
             deadline,
+            is_requested: moments().next().is_some(),
             latest_requested: moments().max().unwrap_or(deadline),
         }
     }
@@ -60,6 +63,7 @@ mod tests {
         ] {
             let lifetime = IntentLifetime::new([header.map(at), expires_at.map(at)], at(1_000), Duration::from_secs(5));
             assert_eq!(lifetime.deadline, at(deadline_ms));
+            assert_eq!(lifetime.is_requested, header.is_some() || expires_at.is_some());
         }
     }
 

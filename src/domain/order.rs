@@ -4,10 +4,12 @@ use crate::domain::content_hash::ContentHash;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId, OrderIdPrefix, Tag, VenueId};
 use crate::domain::intent::Intent;
+use crate::domain::leg::MAX_LEGS;
 use crate::domain::order_key::OrderKey;
 use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
 use crate::domain::quantity::{AVERAGE_PRICE_DECIMALS, Price, Quantity, QuantityUnits};
 use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::replace::OrderLegs;
 use crate::domain::reservation::Reservation;
 use crate::domain::settlement::{DayDeltas, SumDeltas, SumScope};
 use crate::domain::symbol::Symbol;
@@ -43,9 +45,9 @@ pub struct Order {
     pub order_type: OrderType,
     /// How long the order stays open.
     pub time_in_force: TimeInForce,
-    /// The limit price.
+    /// The limit price in force.
     pub price: Option<Price>,
-    /// The ordered quantity.
+    /// The ordered quantity in force.
     pub quantity: Quantity,
     /// Whether every fill may only reduce a position.
     pub reduce_only: bool,
@@ -83,6 +85,8 @@ pub struct Order {
     pub booked_on: Option<TradingDate>,
     /// The part of `total_deltas` that is booked on earlier days, the oldest first; empty where all of it is booked on one.
     pub earlier_days: Vec<DayDeltas>,
+    /// The legs of an order that has been replaced.
+    pub legs: Option<Box<OrderLegs>>,
 }
 
 /// The result of a venue report that was applied to an order.
@@ -131,6 +135,9 @@ pub enum ApplyReportError {
     /// The order has more fills than the router records.
     #[error("the order has more than {MAX_FILLS} fills")]
     TooManyFills,
+    /// The order has as many legs as it may.
+    #[error("the order has had {MAX_LEGS} sets of terms, which is the most")]
+    TooManyLegs,
 }
 
 impl Order {
@@ -179,6 +186,7 @@ impl Order {
             total_deltas: SumDeltas::default(),
             booked_on: None,
             earlier_days: Vec::new(),
+            legs: None,
         };
         order.total_deltas = order.reservation_deltas();
         order

@@ -1,6 +1,7 @@
 //! The key of an order: what identifies it in the store.
 
 use std::fmt;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -9,6 +10,9 @@ use crate::domain::id::{AccountId, ClientOrderId, OrderId, OrderIdPrefix};
 use crate::domain::order_terms::Mode;
 use crate::domain::time::Timestamp;
 
+/// The shortest time after an order's end in which its client order id cannot be used again, whatever the settings say, less
+/// what the clocks of workers may differ: a second order that comes sooner is void.
+pub const MIN_ID_RETENTION: Duration = Duration::from_secs(3_000);
 /// The bits of a UUIDv7 that are not its time, its version or its variant.
 const KEY_BITS: u32 = 74;
 /// The bits of the UUID's last part, behind the variant.
@@ -50,9 +54,7 @@ impl OrderKey {
 
     /// Returns the key in an order id; `None` for an id that this router has not made.
     pub fn of_order_id(order_id: &OrderId) -> Option<Self> {
-        let (_, digits) = order_id.as_str().split_once('-')?;
-        let uuid = Uuid::try_parse(digits).ok().filter(|_| digits.len() == 32)?;
-        let bits = uuid.as_u128();
+        let bits = order_id.uuid()?.as_u128();
         let high = bits >> 64 & 0xfff;
         Some(Self(high << LOW_BITS | bits & ((1 << LOW_BITS) - 1)))
     }

@@ -7,7 +7,8 @@ use crate::domain::instrument::Instrument;
 use crate::domain::intent::Intent;
 use crate::domain::money::{Micros, Rounding};
 use crate::domain::order_terms::Side;
-use crate::domain::quantity::{Price, QuantityUnits, to_quantity_units};
+use crate::domain::quantity::{Price, Quantity, QuantityUnits, to_quantity_units};
+use crate::domain::replace::TermsShare;
 use crate::domain::settlement::SumDeltas;
 use crate::domain::time::TradingDate;
 
@@ -57,24 +58,13 @@ impl Reservation {
             instrument.base_rate,
         ];
         let notional = Micros::from_product(factors, Rounding::Up)?;
-        let value_at_mark = [mark.decimal(), intent.quantity.decimal(), instrument.base_rate];
-        let price_loss = match intent.side {
-            Side::Buy => notional.units() - Micros::from_product(value_at_mark, Rounding::Down)?.units(),
-            Side::Sell => {
-                Micros::from_product(value_at_mark, Rounding::Up)?.units()
-                    - Micros::from_product(factors, Rounding::Down)?.units()
-            }
-        };
-        // A difference that only rounding makes is no loss of the price.
-        let is_loss = match intent.side {
-            Side::Buy => valuation_price > mark,
-            Side::Sell => valuation_price < mark,
-        };
-        let price_loss = if is_loss {
-            Micros::new(price_loss)?
-        } else {
-            Micros::ZERO
-        };
+        let price_loss = price_loss(
+            intent.side,
+            valuation_price,
+            intent.quantity,
+            mark,
+            instrument.base_rate,
+        )?;
         let expected_loss = intent.estimated_loss.unwrap_or(Decimal::ZERO);
         Some(Self {
             lot_size: instrument.lot_size.decimal(),
@@ -92,6 +82,26 @@ impl Reservation {
         })
     }
 
+    /// Returns the value of a quantity at a price, in the base currency, rounded up; `None` when it cannot be counted exactly.
+    pub fn value_of(price: Price, quantity: Quantity, base_rate: Decimal) -> Option<Micros> {
+        Micros::from_product([price.decimal(), quantity.decimal(), base_rate], Rounding::Up)
+    }
+
+    /// Returns what this reservation of an order adds to an earlier one of it, as the share of an order of the value `whole`:
+    /// what it has less of counts as nothing.
+    pub fn added_to(&self, earlier: &Self, whole: Micros) -> Option<Self> {
+        let more = |amount: Micros, before: Micros| Micros::new((amount.units() - before.units()).max(0));
+        Some(Self {
+            reserved: (self.reserved - earlier.reserved).max(0),
+            notional: whole,
+            daily_notional: more(self.daily_notional, earlier.daily_notional)?,
+            expected_loss: Micros::ZERO,
+            price_loss: more(self.open_price_loss, earlier.open_price_loss)?,
+            open_price_loss: more(self.open_price_loss, earlier.open_price_loss)?,
+            ..self.clone()
+        })
+    }
+
     /// Returns how far the claim of the order moves the shared sums.
     pub(super) fn claim_deltas(&self, side: Side) -> SumDeltas {
         SumDeltas {
@@ -100,6 +110,33 @@ impl Reservation {
             daily_notional: self.daily_notional.units(),
             ..side_deltas(side, self.reserved)
         }
+    }
+
+    /// Reserves `open` of an order of `ordered` under other terms, and counts the order as open. Returns how far that moves
+    /// the shared sums, or `None` when an amount cannot be counted exactly.
+    pub(super) fn change_terms(
+        &mut self,
+        side: Side,
+        open: QuantityUnits,
+        ordered: Decimal,
+        share: TermsShare,
+    ) -> Option<SumDeltas> {
+        let more_notional = share.notional.units() - self.notional.units();
+        self.daily_notional = Micros::new(self.daily_notional.units().checked_add(more_notional)?)?;
+        (self.notional, self.price_loss) = (share.notional, share.price_loss);
+        let more = open - std::mem::replace(&mut self.reserved, open);
+        let kept_loss = self.price_loss_of(open, ordered)?;
+        let earlier_loss = std::mem::replace(&mut self.open_price_loss, kept_loss);
+        let (open_orders, open_loss) = match std::mem::replace(&mut self.is_open, true) {
+            true => (0, kept_loss.units() - earlier_loss.units()),
+            false => (1, self.expected_loss.units() + kept_loss.units()),
+        };
+        Some(SumDeltas {
+            open_orders,
+            open_loss,
+            daily_notional: more_notional,
+            ..side_deltas(side, more)
+        })
     }
 
     /// Releases the part of the price's loss that fills have made real: what is still reserved belongs to the rest of an
@@ -180,6 +217,36 @@ impl Reservation {
             ..side_deltas(side, missing)
         })
     }
+}
+
+/// Returns the loss that an order makes against its mark if it fills at a price, in the base currency; `None` when an
+/// amount cannot be counted exactly.
+pub(super) fn price_loss(
+    side: Side,
+    price: Price,
+    quantity: Quantity,
+    mark: Price,
+    base_rate: Decimal,
+) -> Option<Micros> {
+    // A difference that only rounding makes is no loss of the price.
+    let is_loss = match side {
+        Side::Buy => price > mark,
+        Side::Sell => price < mark,
+    };
+    if !is_loss {
+        return Some(Micros::ZERO);
+    }
+    let at_price = [price.decimal(), quantity.decimal(), base_rate];
+    let at_mark = [mark.decimal(), quantity.decimal(), base_rate];
+    let (paid, worth) = match side {
+        Side::Buy => (at_price, at_mark),
+        Side::Sell => (at_mark, at_price),
+    };
+    let (paid, worth) = (
+        Micros::from_product(paid, Rounding::Up)?,
+        Micros::from_product(worth, Rounding::Down)?,
+    );
+    Micros::new(paid.units() - worth.units())
 }
 
 /// Returns a move of the exposure on one side.

@@ -3,6 +3,7 @@
 use crate::domain::decimal::Decimal;
 use crate::domain::quantity::{Price, Quantity};
 use crate::domain::reason::Reason;
+use crate::domain::replace::LegWord;
 use crate::domain::time::Timestamp;
 
 /// One trade of an order, as the venue reported it.
@@ -77,9 +78,11 @@ pub struct VenueReport {
     pub fills: Vec<Fill>,
     /// The state after these fills.
     pub state: VenueOrderState,
-    /// The venue's cumulative quantity (`CumQty`, FIX tag 14), where it sends one. A quantity that it counts and has not
+    /// The venue's cumulative quantity (`CumQty`, FIX tag 14) of the leg, where it sends one. A quantity that it counts and has not
     /// reported as a fill yet stays reserved, even after the order's end.
     pub cumulative_quantity: Option<Decimal>,
+    /// What the report says of the order's legs.
+    pub legs: LegWord,
     /// The next due task.
     pub due: Option<DueTask>,
 }

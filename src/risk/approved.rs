@@ -41,3 +41,9 @@ impl<T> ApprovedUnderCaps<T> {
 pub fn approve_unchecked<T>(inner: T) -> Approved<T> {
     Approved::new(inner)
 }
+
+/// Returns an approval under caps without any check, for tests of the code behind the risk engine.
+#[cfg(test)]
+pub fn approve_under_caps_unchecked<T>(inner: T) -> ApprovedUnderCaps<T> {
+    ApprovedUnderCaps::new(inner)
+}

@@ -9,7 +9,7 @@ use crate::domain::reason::ReasonCode;
 use crate::risk::limits::AlertThresholds;
 
 /// The value that a cap limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CapMeasure {
     /// The account's exposure on the order's side: long for buys and short for sells.
     Exposure,
@@ -82,7 +82,7 @@ pub struct Cap {
 }
 
 /// Whether a value may reach its limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CapBound {
     /// The value may equal the limit.
     Inclusive,
@@ -91,10 +91,10 @@ pub enum CapBound {
 }
 
 impl Cap {
-    /// Returns the largest measure after the order, without the offset.
-    pub fn max_measure(&self) -> i128 {
+    /// Returns the largest value after the order, offset included.
+    pub fn max_value(&self) -> i128 {
         let margin = i128::from(self.bound == CapBound::Exclusive);
-        clamp_to_exact_range(self.limit - self.offset - margin)
+        clamp_to_exact_range(self.limit - margin)
     }
 
     /// Returns the value to compare with the limit, for a measure before the order.
@@ -102,16 +102,11 @@ impl Cap {
         before + self.delta + self.offset
     }
 
-    /// Returns the measure after the order at which the rule alerts, and the measure below which it is rearmed; `None`
-    /// for a limit of zero, which has no shares.
+    /// Returns the value after the order at which the rule alerts, and the value below which it is rearmed, offset
+    /// included; `None` for a limit of zero, which has no shares.
     pub fn alert_and_rearm_levels(&self, thresholds: AlertThresholds) -> Option<(i128, i128)> {
-        let measure_at = |percent: i64| clamp_to_exact_range(percent_of(self.limit, percent) - self.offset);
-        (self.limit > 0).then(|| {
-            (
-                measure_at(thresholds.alert_percent),
-                measure_at(thresholds.rearm_percent),
-            )
-        })
+        let value_at = |percent: i64| clamp_to_exact_range(percent_of(self.limit, percent));
+        (self.limit > 0).then(|| (value_at(thresholds.alert_percent), value_at(thresholds.rearm_percent)))
     }
 
     /// Returns the name under which the store records that the rule has alerted.

@@ -15,6 +15,8 @@ pub struct RiskLimits {
     pub daily_notional: Micros,
     /// The loss of a trading day at which an account, or all accounts together, may only reduce positions.
     pub daily_loss: Micros,
+    /// The largest notional of one live order; without one no live order opens anything.
+    pub live_order_notional: Option<Micros>,
     /// The loss of a trading day at which an account opens nothing more.
     pub account_stop_loss: Micros,
     /// The largest distance of a limit price beyond the reference price on the losing side, in per cent.
@@ -54,7 +56,7 @@ pub struct DuplicateOrderRule {
 }
 
 /// When a rule alerts, and when it alerts again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AlertThresholds {
     /// The share of a limit at which a rule alerts, in per cent.
     pub alert_percent: i64,

@@ -27,6 +27,8 @@ pub struct RuleInput<'a> {
     pub has_market_price: bool,
     /// The share of the shared limits that the order would hold.
     pub reservation: &'a Reservation,
+    /// Whether an order that is open gets new terms: quantity and share are what these add to it.
+    pub is_replacement: bool,
     /// The limits of the settings.
     pub limits: &'a RiskLimits,
     /// The limits, locks and trading state that operators and rules have set.

@@ -9,6 +9,7 @@ use crate::risk::rule_input::RuleInput;
 pub(in crate::risk) mod duplicate_order;
 pub(in crate::risk) mod exposure_cap;
 mod intent_age;
+mod live_order_size;
 pub mod max_daily_loss;
 pub(in crate::risk) mod max_daily_notional;
 pub(in crate::risk) mod max_notional;
@@ -48,6 +49,10 @@ const RULES: &[RiskRule] = &[
     RiskRule {
         id: order_size::ID,
         check: RuleCheck::Intent(order_size::check),
+    },
+    RiskRule {
+        id: live_order_size::ID,
+        check: RuleCheck::Intent(live_order_size::check),
     },
     RiskRule {
         id: max_notional::ID,

@@ -79,6 +79,22 @@ fn order_size_and_notional_have_a_maximum() {
 
 #[test]
 #[rustfmt::skip]
+fn live_order_has_a_maximum_of_its_own_and_sells_no_more_than_is_held() {
+    assert_cases(&[
+        // the limit is 20 000, fees and rounding against us included
+        ("buy 0.5 @40000", "", &["price_collar lock"], "risk_locked"),
+        ("buy 0.66666 @30000", "live", &[], "approved"),
+        ("buy 0.66667 @30000", "live", &["live_order_size lock"], "order_size_exceeded"),
+        ("buy 0.66667 @30000", "", &[], "approved"),
+        ("sell 0.7 @30000", "live exposure=-0.7", &[], "approved"),
+        ("sell 0.1 @30000", "live exposure=-0.1", &[], "approved"),
+        ("sell 0.1 @30000", "live exposure=-0.09999999", &["position_limit lock"], "risk_locked"),
+        ("sell 0.1 @30000", "exposure=-0.09999999", &[], "approved"),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
 fn position_has_a_limit_on_both_sides() {
     assert_cases(&[
         // the limit is 1.8, of which 80 % is 1.44; max_notional allows 2
@@ -305,41 +321,34 @@ fn open_orders_and_duplicates_are_limited() {
 #[test]
 fn rule_alerts_at_its_share_rounded_up_and_is_rearmed_below_another() {
     let thresholds = limits().alerts;
-    let cap = |limit, offset, bound| Cap {
+    let cap = |limit, bound| Cap {
         rule_id: "r",
         label: "",
         code: ReasonCode::RiskLocked,
         measure: CapMeasure::OffsetOnly,
         delta: 0,
-        offset,
+        offset: 0,
         limit,
         bound,
         unit: CapUnit::Orders,
         description: "the value",
         allows_reductions: false,
     };
-    let (most, micros_most) = (MAX_QUANTITY_UNITS, i128::from(MAX_EXACT_INTEGER));
-    for (limit, offset, bound, max_measure, levels) in [
-        (100, 0, CapBound::Inclusive, 100, Some((80, 75))),
-        (101, 0, CapBound::Inclusive, 101, Some((81, 76))),
-        (100, 30, CapBound::Exclusive, 69, Some((50, 45))),
-        (0, 0, CapBound::Inclusive, 0, None),
+    let most = MAX_QUANTITY_UNITS;
+    for (limit, bound, max_value, levels) in [
+        (100, CapBound::Inclusive, 100, Some((80, 75))),
+        (101, CapBound::Inclusive, 101, Some((81, 76))),
+        (100, CapBound::Exclusive, 99, Some((80, 75))),
+        (0, CapBound::Inclusive, 0, None),
+        (0, CapBound::Exclusive, -1, None),
         // No sum is beyond the range of a quantity: the comparison with a clamped number has the same result.
-        (most, -most, CapBound::Inclusive, most, Some((most, most))),
-        (1, most, CapBound::Exclusive, -most, Some((1 - most, 1 - most))),
-        (
-            micros_most,
-            -micros_most,
-            CapBound::Inclusive,
-            2 * micros_most,
-            Some((micros_most + 7_205_759_403_792_793, micros_most + 6_755_399_441_055_744)),
-        ),
+        (2 * most, CapBound::Inclusive, most, Some((most, most))),
     ] {
-        let cap = cap(limit, offset, bound);
+        let cap = cap(limit, bound);
         assert_eq!(
-            (cap.max_measure(), cap.alert_and_rearm_levels(thresholds)),
-            (max_measure, levels),
-            "{limit} {offset}"
+            (cap.max_value(), cap.alert_and_rearm_levels(thresholds)),
+            (max_value, levels),
+            "{limit} {bound:?}"
         );
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::id::{AccountId, BrokerId, ClientOrderId, VenueId};
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::{Intent, RiskOverrides};
 use crate::domain::metadata::Metadata;
-use crate::domain::money::{MAX_EXACT_INTEGER, Micros, Rounding};
+use crate::domain::money::{Micros, Rounding};
 use crate::domain::order_terms::{Mode, OrderType, Side, TimeInForce, TradingState};
 use crate::domain::quantity::{MAX_QUANTITY_UNITS, Price, Quantity, QuantityUnits, to_quantity_units};
 use crate::domain::reason::ReasonCode;
@@ -65,6 +65,7 @@ fn limits() -> RiskLimits {
     RiskLimits {
         daily_notional: micros("1000000"),
         daily_loss: micros("50000"),
+        live_order_notional: Some(micros("20000")),
         account_stop_loss: micros("60000"),
         price_collar_percent: 20,
         order_rates: RateLimits {
@@ -185,7 +186,7 @@ impl RuleFixture {
 }
 
 /// Parses `exposure=1.5 routed=… own_routed=… pnl=-5 total=-5 expected=… own_expected=… open=3 rate=9 broker_rate=9
-/// state=halted lock=all,account,symbol,broker,live,operator late duplicate unread unrated no_short unpriced`. `pnl` and
+/// state=halted lock=all,account,symbol,broker,live,operator late duplicate unread unrated no_short unpriced live`. `pnl` and
 /// `seen` are the account's profit and fill result of the view, `total` and `total_seen` those of all accounts.
 fn parse_fixture(text: &str) -> RuleFixture {
     let date = TradingDate::parse("2026-03-02").unwrap();
@@ -221,6 +222,7 @@ fn parse_fixture(text: &str) -> RuleFixture {
             }
             None => match word {
                 "late" => before.is_late = true,
+                "live" => before.control.mode = Mode::Live,
                 "duplicate" => before.is_duplicate = true,
                 "unread" => before.has_readings = false,
                 "unrated" => before.rates = None,
@@ -277,6 +279,7 @@ fn decide(text: &str, fixture: &str) -> RiskDecision<()> {
         reference_price: instrument.reference_price,
         has_market_price: before.has_market_price,
         reservation: &reservation,
+        is_replacement: false,
         limits: &limits,
         control: &before.control,
         daily_pnl: &before.day,
@@ -342,6 +345,7 @@ fn every_signal_is_kept_and_the_first_lock_in_order_is_the_outcome() {
         "trading_state lock",
         "intent_age lock",
         "order_size lock",
+        "live_order_size lock",
         "max_notional lock",
         "position_limit lock",
         "price_collar lock",
@@ -353,7 +357,7 @@ fn every_signal_is_kept_and_the_first_lock_in_order_is_the_outcome() {
         "max_open_orders lock",
         "duplicate_order lock",
     ];
-    let fixture = "state=reduce_only late exposure=2 routed=1000000000000 pnl=-60000 rate=1000 unpriced_fees=1 open=100 duplicate";
+    let fixture = "live state=reduce_only late exposure=2 routed=1000000000000 pnl=-60000 rate=1000 unpriced_fees=1 open=100 duplicate";
     let (found, outcome) = decide_and_format("buy 1 @40000", fixture);
     assert_eq!(
         (found, outcome.as_str()),

@@ -29,14 +29,17 @@ pub(in crate::sidecar) async fn call(
     call_context: &CallContext,
 ) -> Result<BusReply, RequestError> {
     let timeout = call_context.reply_deadline().saturating_duration_since(Instant::now());
+    let started_at = Instant::now();
+    let trace = call_context.trace().map(|trace| (trace, trace.child()));
+    let traceparent = trace.map(|(_, context)| context.to_string());
     let request = context.bus_client.request_with_timeout(
         timeout,
         subject,
         body.into(),
         call_context.deadline(),
-        call_context.traceparent(),
+        traceparent.as_deref().unwrap_or(call_context.traceparent()),
     );
-    match AssertUnwindSafe(request).catch_unwind().await {
+    let result = match AssertUnwindSafe(request).catch_unwind().await {
         Ok(result) => {
             // The client may read the order log next: its read waits for this position of the journal.
             context.order_log.raise_read_floor(match &result {
@@ -53,7 +56,13 @@ pub(in crate::sidecar) async fn call(
             );
             Err(RequestError::Timeout)
         }
+    };
+    if let Some((trace, bus_context)) = trace {
+        let error = result.as_ref().err().map(ToString::to_string);
+        let telemetry = context.metrics.telemetry();
+        trace.record_bus_request(telemetry, bus_context, subject, started_at.elapsed(), error);
     }
+    result
 }
 
 /// Makes this sidecar's later reads include everything that is on the journal now. For replies that do not report their

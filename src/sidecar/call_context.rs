@@ -9,15 +9,15 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
-use crate::bus::headers::{DEADLINE, TRACEPARENT};
+use crate::bus::headers::DEADLINE;
 use crate::bus::router_client::new_traceparent;
-use crate::bus::trace_context::TraceContext;
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
 use crate::sidecar::arrival::RequestArrival;
 use crate::sidecar::context::SidecarContext;
 use crate::sidecar::extract::header::parse_header;
 use crate::sidecar::middleware::auth::principal::Principal;
+use crate::sidecar::request_trace::{RequestTrace, client_trace};
 use crate::sidecar::response::problem;
 use crate::sidecar::time_budget::TimeBudget;
 
@@ -30,6 +30,7 @@ pub(in crate::sidecar) struct CallContext {
     deadline: Timestamp,
     reply_deadline: Instant,
     traceparent: String,
+    trace: Option<RequestTrace>,
     actor: String,
 }
 
@@ -41,7 +42,9 @@ impl FromRequestParts<Arc<SidecarContext>> for CallContext {
         let arrival = arrival.map_err(IntoResponse::into_response)?;
         let principal = Principal::from_request_parts(parts, context).await;
         let principal = principal.map_err(IntoResponse::into_response)?;
+        let trace = parts.extensions.get::<RequestTrace>().copied();
         Self::from_headers(&parts.headers, arrival, &principal, context.request_timeout)
+            .map(|context| Self { trace, ..context })
             .map_err(|fault| problem::fault_response(&fault))
     }
 }
@@ -75,7 +78,8 @@ impl CallContext {
         Ok(Self {
             deadline,
             reply_deadline,
-            traceparent: client_traceparent(headers).map_or_else(new_traceparent, str::to_owned),
+            traceparent: client_trace(headers).map_or_else(new_traceparent, |trace| trace.to_string()),
+            trace: None,
             actor: principal.actor(arrival),
         })
     }
@@ -90,7 +94,12 @@ impl CallContext {
         self.reply_deadline
     }
 
-    /// Returns the trace context: the client's, or a new one.
+    /// Returns the trace of the REST request; `None` where requests are not traced.
+    pub(in crate::sidecar) fn trace(&self) -> Option<RequestTrace> {
+        self.trace
+    }
+
+    /// Returns the trace context of a request that is not traced: the client's, or a new one.
     pub(in crate::sidecar) fn traceparent(&self) -> &str {
         &self.traceparent
     }
@@ -101,17 +110,12 @@ impl CallContext {
     }
 }
 
-/// Returns the client's trace context (W3C Trace Context, version 00), or `None` without a valid one.
-fn client_traceparent(headers: &HeaderMap) -> Option<&str> {
-    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
-    TraceContext::parse(text).map(|_| text)
-}
-
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
+    use crate::bus::headers::TRACEPARENT;
     use crate::fault::FaultCode;
     use crate::http::Peer;
 
@@ -169,7 +173,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(TRACEPARENT, HeaderValue::from_static(text));
-            assert_eq!(client_traceparent(&headers).is_some(), is_valid, "{text}");
+            assert_eq!(client_trace(&headers).is_some(), is_valid, "{text}");
         }
     }
 }

@@ -29,6 +29,9 @@ const ORDER_LOG_READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// The part of the requests in flight that may be without a key, where keys are configured: one in this many.
 const ANONYMOUS_PART: usize = 4;
 
+/// The most requests that read the history of an order from the journal at a time.
+const MAX_HISTORY_READS: usize = 16;
+
 /// The bus, the order log, the prices, the keys, and the limits.
 #[derive(Debug)]
 pub(super) struct SidecarContext {
@@ -47,6 +50,8 @@ pub(super) struct SidecarContext {
     pub(super) cors: CorsPolicy,
     pub(super) hosts: HostPolicy,
     pub(super) event_streams: EventStreams,
+    /// The permits of requests that read the history of an order from the journal.
+    pub(super) history_permits: Semaphore,
     /// The OpenAPI document, as JSON.
     pub(super) openapi_document: Bytes,
 }
@@ -76,6 +81,7 @@ impl SidecarContext {
             cors: CorsPolicy::new(&http.cors_origins),
             hosts: HostPolicy::new(&http.allowed_hosts),
             event_streams: EventStreams::new(http),
+            history_permits: Semaphore::new(MAX_HISTORY_READS),
             openapi_document,
         }
     }

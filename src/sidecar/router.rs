@@ -12,10 +12,10 @@ use bytes::Bytes;
 use crate::fault::{Fault, FaultCode, quoted};
 use crate::sidecar::context::SidecarContext;
 use crate::sidecar::handlers::order_log;
-use crate::sidecar::handlers::orders::{cancel, cancel_all, lookup, notes, submit};
+use crate::sidecar::handlers::orders::{cancel, cancel_all, history, lookup, notes, replace, submit};
 use crate::sidecar::handlers::positions::{close, list};
-use crate::sidecar::handlers::risk::{alerts, locks};
-use crate::sidecar::handlers::service::{brokers, docs, events, health, metrics, mode, state};
+use crate::sidecar::handlers::risk::{alerts, heartbeat, limits, locks};
+use crate::sidecar::handlers::service::{brokers, console, docs, events, health, metrics, mode, state};
 use crate::sidecar::middleware::admission;
 use crate::sidecar::middleware::auth;
 use crate::sidecar::middleware::auth::RequiredAccess;
@@ -39,15 +39,19 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/orders/{order_id}", ReadOrder, lookup::get_order, orders::get_order()),
         get("/orders/by-client-id/{client_order_id}", ReadOrder, lookup::get_order_by_client_order_id, orders::get_order_by_client_order_id()),
         post("/orders/{broker}/cancel", RouteOrders, cancel::cancel_order, orders::cancel_order()),
+        post("/orders/{broker}/replace", RouteOrders, replace::replace_order, orders::replace_order()),
         post("/orders/{broker}/cancel-all", RouteOrders, cancel_all::cancel_all_orders, orders::cancel_all_orders()),
         get("/orders/log", Read, order_log::list_orders, describe::order_log::list_orders()),
+        get("/orders/{id}/history", Read, history::get_order_history, describe::order_log::get_order_history()),
         post("/orders/{id}/notes", RouteOrders, notes::add_order_note, describe::order_log::add_order_note()),
         get("/executions", Read, order_log::list_executions, describe::order_log::list_executions()),
         get("/positions", Read, list::list_positions, positions::list_positions()),
         post("/positions/{id}/close", RouteOrders, close::close_position, positions::close_position()),
         get("/risk/alerts", Read, alerts::list_alerts, risk::list_alerts()),
+        get("/risk/limits", Read, limits::get_limits, risk::get_limits()),
         get("/risk/locks", Read, locks::list_locks, risk::list_locks()),
         post("/risk/locks/{latch_id}/lift", ManageState, locks::lift_lock, risk::lift_lock()),
+        post("/accounts/{account_id}/heartbeat", RouteOrders, heartbeat::send_heartbeat, risk::send_heartbeat()),
         get("/events", Read, events::follow_events, service::follow_events()),
         get("/state", Read, state::get_state, describe::state::get_state()),
         put("/state", ManageState, state::change_state, describe::state::change_state()),
@@ -58,6 +62,8 @@ pub(super) fn operations() -> Vec<Operation> {
         get(LIVENESS_PATH, Open, health::get_liveness, service::get_liveness()),
         get(METRICS_PATH, Read, metrics::get_metrics, service::get_metrics()),
         get(OPENAPI_PATH, Open, docs::get_openapi, service::get_openapi()),
+        get("/", Open, console::get_console, service::get_console()),
+        get("/console/{file}", Open, console::get_console_file, service::get_console_file()),
         get("/docs", Open, docs::get_docs, service::get_docs()),
         get("/docs/{file}", Open, docs::get_docs_file, service::get_docs_file()),
     ]

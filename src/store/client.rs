@@ -7,7 +7,7 @@ use crate::domain::time::Timestamp;
 use crate::store::connection::StoreConnection;
 use crate::store::connection::batcher::ScriptBatcher;
 use crate::store::error::StoreError;
-use crate::store::limits::MAX_LEDGERS_PER_READ;
+use crate::store::limits::{CHEAP_CALLS_PER_ORDER, MAX_LEDGERS_PER_READ};
 use crate::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest, run_mark_journaled_batch};
 use crate::store::orders::reserve::{ReserveOutcome, ReserveRequest};
 use crate::store::orders::reserve_batch::run_reserve_batch;
@@ -34,6 +34,7 @@ impl Store {
     pub async fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
         let connection = StoreConnection::connect(settings).await?;
         let (queue, batch) = (settings.queue_max, settings.batch_max);
+        let cheap_batch = batch * CHEAP_CALLS_PER_ORDER;
         let (for_reserve, for_settle, for_journaled) = (connection.clone(), connection.clone(), connection.clone());
         let for_ledgers = connection.clone();
         Ok(Self {
@@ -43,10 +44,10 @@ impl Store {
             settle_batcher: ScriptBatcher::spawn(queue, batch, move |requests| {
                 run_settle_batch(for_settle.clone(), requests)
             }),
-            journaled_batcher: ScriptBatcher::spawn(queue, batch, move |requests| {
+            journaled_batcher: ScriptBatcher::spawn(queue, cheap_batch, move |requests| {
                 run_mark_journaled_batch(for_journaled.clone(), requests)
             }),
-            ledger_batcher: ScriptBatcher::spawn(queue, batch.min(MAX_LEDGERS_PER_READ), move |owners| {
+            ledger_batcher: ScriptBatcher::spawn(queue, cheap_batch.min(MAX_LEDGERS_PER_READ), move |owners| {
                 run_ledger_batch(for_ledgers.clone(), owners)
             }),
             connection,

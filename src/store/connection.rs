@@ -1,27 +1,34 @@
 //! The connection to Redis and the epoch of this process: what every store call needs.
 
 pub mod batcher;
+mod call_pace;
+mod endpoint;
+mod primary;
+mod route;
+mod sentinels;
+mod server_info;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
-use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, IntoConnectionInfo, ToRedisArgs, Value};
+use redis::aio::MultiplexedConnection;
+use redis::{ToRedisArgs, Value};
 
 use crate::config::redis::RedisSettings;
+use crate::config::tls::describe_tls_failure;
+use crate::store::connection::primary::PrimaryConnection;
+use crate::store::connection::route::PrimaryRoute;
 use crate::store::error::StoreError;
 use crate::store::rebuild::lease::StoreRebuild;
-use crate::store::script::{Script, ScriptReply};
+use crate::store::script::{BatchReplies, Script, ScriptReply};
 
 /// The epoch of a process that has not checked the store against the journal.
 const NO_EPOCH: i64 = 0;
 
-/// One multiplexed connection, the settings and the active epoch. Clones share all three.
+/// One multiplexed connection to the primary, the settings and the active epoch. Clones share all three.
 #[derive(Clone)]
 pub(super) struct StoreConnection {
-    redis: ConnectionManager,
+    primary: PrimaryConnection,
     pub(super) settings: Arc<RedisSettings>,
     epoch: Arc<AtomicI64>,
     /// The memory that Redis uses, in bytes, as it was measured last.
@@ -47,16 +54,13 @@ impl StoreConnection {
     /// Connects to Redis, without an active epoch.
     ///
     /// # Errors
-    /// [`StoreError`] when the URL is not usable or Redis cannot be reached.
+    /// [`StoreError::Settings`] when the URL or a file of `redis.tls` is not usable, or Redis' certificate is not trusted;
+    /// another [`StoreError`] when Redis cannot be reached.
     pub(super) async fn connect(settings: &RedisSettings) -> Result<Self, StoreError> {
-        let client = open_client(settings)?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(Duration::from_millis(settings.connect_timeout_ms)))
-            .set_response_timeout(Some(Duration::from_millis(settings.response_timeout_ms)))
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_millis(settings.connect_timeout_ms));
+        let route = PrimaryRoute::of(settings)?;
+        let primary = PrimaryConnection::connect(route).await;
         Ok(Self {
-            redis: ConnectionManager::new_with_config(client, config).await?,
+            primary: primary.map_err(|error| describe_connect_failure(settings, error))?,
             settings: Arc::new(settings.clone()),
             epoch: Arc::new(AtomicI64::new(NO_EPOCH)),
             used_memory: Arc::default(),
@@ -107,22 +111,27 @@ impl StoreConnection {
 
     /// Sends one command. It carries no epoch, so its reply may come from a store that was emptied or replaced.
     pub(super) async fn query(&self, command: redis::Cmd) -> Result<Value, StoreError> {
-        command
-            .query_async(&mut self.redis.clone())
-            .await
-            .map_err(StoreError::from)
+        let replies = self
+            .primary
+            .send(async |connection| command.query_async(connection).await);
+        replies.await.map_err(StoreError::from)
     }
 
-    /// Opens a connection that is lost, and never opened again, when its server closes it.
+    /// Sends several commands at once, and returns the reply to each. They carry no epoch; those of an atomic pipeline are
+    /// executed together.
+    pub(super) async fn query_pipeline(&self, commands: &redis::Pipeline) -> Result<Vec<Value>, StoreError> {
+        let replies = self
+            .primary
+            .send(async |connection| commands.query_async(connection).await);
+        replies.await.map_err(StoreError::from)
+    }
+
+    /// Opens a connection to the primary that is lost, and never opened again, when its server closes it.
     ///
     /// # Errors
     /// When Redis cannot be reached.
     pub(super) async fn open_fixed(&self) -> Result<MultiplexedConnection, StoreError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(Duration::from_millis(self.settings.connect_timeout_ms)))
-            .set_response_timeout(Some(Duration::from_millis(self.settings.response_timeout_ms)));
-        let client = open_client(&self.settings)?;
-        Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
+        Ok(self.primary.open_another().await?)
     }
 
     /// Prepares a script call: in the rebuild's epoch, or in the active one where `rebuild` is `None`.
@@ -159,11 +168,12 @@ impl StoreConnection {
         self.run_and_decode(call, ScriptReply::from_value).await
     }
 
-    /// As [`StoreConnection::run`], for a script that replies to each command of a batch.
+    /// As [`StoreConnection::run`], for a script that replies to each command of a batch, and with how long it
+    /// ran.
     ///
     /// # Errors
     /// As [`StoreConnection::run`].
-    pub(super) async fn run_batch(&self, call: ScriptCall) -> Result<Vec<Result<ScriptReply, StoreError>>, StoreError> {
+    pub(super) async fn run_batch(&self, call: ScriptCall) -> Result<BatchReplies<ScriptReply>, StoreError> {
         self.run_and_decode(call, ScriptReply::from_batch_value).await
     }
 
@@ -183,10 +193,20 @@ impl StoreConnection {
     }
 }
 
-fn open_client(settings: &RedisSettings) -> Result<redis::Client, StoreError> {
-    // Nagle's algorithm would delay a call until Redis has replied to the one before it.
-    (settings.url.as_str().into_connection_info())
-        .map(|server| server.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
-        .and_then(redis::Client::open)
-        .map_err(|error| StoreError::NotExecuted(format!("redis.url is not usable: {error}")))
+fn describe_connect_failure(settings: &RedisSettings, error: redis::RedisError) -> StoreError {
+    if let Some(failure) = describe_tls_failure("redis", &error) {
+        return StoreError::Settings(failure);
+    }
+    // A server may close the connection before its alert arrives.
+    if settings.uses_tls() && settings.tls.client_files().is_none() && error.is_connection_dropped() {
+        let hint = "if Redis asks for client certificates, set redis.tls.cert_file and redis.tls.key_file";
+        return StoreError::NotExecuted(format!("Redis closed the TLS connection ({error}): {hint}"));
+    }
+    // A server without TLS waits for the end of a command that never comes.
+    if settings.uses_tls() && error.is_timeout() {
+        return StoreError::NotExecuted(format!(
+            "the TLS handshake with Redis did not end ({error}): does it serve TLS at the address in redis.url?"
+        ));
+    }
+    error.into()
 }

@@ -13,6 +13,9 @@ pub enum StoreError {
     /// The connection was lost or too slow: the change may have been made.
     #[error("the store did not reply, and may have executed the command: {0}")]
     OutcomeUnknown(String),
+    /// The settings cannot be used, or the server's certificate is not trusted. Nothing was changed.
+    #[error("{0}")]
+    Settings(String),
     /// Too many calls of this process are queued. Nothing was changed.
     #[error("too many store calls are queued in this process")]
     QueueFull,
@@ -35,7 +38,7 @@ impl StoreError {
 impl From<redis::RedisError> for StoreError {
     fn from(error: redis::RedisError) -> Self {
         match error.code() {
-            Some("NOSCRIPT") => Self::Stale("Redis was restarted and lost its scripts".to_owned()),
+            Some("NOSCRIPT") => Self::Stale("Redis was restarted or failed over, and has no scripts".to_owned()),
             // An error with a code is the server's own: a script checks everything before its first write.
             Some(_) => Self::NotExecuted(error.to_string()),
             None => Self::OutcomeUnknown(error.to_string()),

@@ -6,7 +6,7 @@
 //!
 //! | key | type | content | time to live |
 //! |---|---|---|---|
-//! | `meta` | hash | `epoch`; `journal_sequence`: the highest sequence marked as journaled; `journal_created`: when that journal was created; `lost`: sequences of journaled events that the store is known to lack, which the highest sequence does not pass; `loading`: 1 while a rebuild from nothing has not finished; `late_from`, `late_until`: the first sequence and the end of the late events of the previous epoch; `latch_sequence`: the sequence up to which the journal's lock events are applied; `schema`: the number of the schema that keys, values and scripts follow; `limits_hash`, `limits_sequence`: hash of the limits in force and sequence of their journal event | none |
+//! | `meta` | hash | `epoch`; `journal_sequence`: the highest sequence marked as journaled; `journal_created`: when that journal was created; `lost`: sequences of journaled events that the store is known to lack, which the highest sequence does not pass; `loading`: 1 while a rebuild from nothing has not finished; `late_from`, `late_until`: the first sequence and the end of the late events of the previous epoch; `latch_sequence`, `switch_sequence`: the sequences up to which the journal's events of locks, and of dead man's switches, are applied; `schema`: the number of the schema that keys, values and scripts follow; `limits_hash`, `limits_sequence`: hash of the limits in force and sequence of their journal event | none |
 //! | `state` | hash | `generation` of the control state; what operators set: `version`, `mode`, `trading_state`, `daily_notional_limit`, `daily_loss_limit`, `doc` (journal event), `journaled` (the journaled version); `trading_date` | none |
 //! | `limits` | string | the journal event of the limits in force | none |
 //! | `order:<name>` | hash | the order record: `st` stage, `h` content (12 bytes), `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease token, `sid` id of the last settlement, `fs` journal sequence of the first report, `doc` latest document, `p:<v>` document of an earlier version that is not journaled; for an order that may be at an external venue also: `after` a journal sequence that its submission comes after, `by` the epoch in which its claim was withdrawn, `sq` journal sequence of the last submission or release, `req` timestamp of the request, `net` what it reserves, `sent` when it was sent, `asked` number of inquiries, `missed` number of inquiries that did not find it | once released: the retention; once ended and journaled it is an entry of `ids` |
@@ -23,6 +23,12 @@
 //! | `day_marks:<mode>:<date>` | hash | the mark of each instrument at the start of the day, by `<venue>:<symbol>` | 8 days beyond its day |
 //! | `latches` | hash | the document (journal event) of each lock in force, by lock id | until lifted |
 //! | `latches_waiting` | hash | those of the documents that are not journaled, by lock id | until journaled |
+//! | `switches` | hash | the dead man's switch of each account that has one: its time (ms), a space, and the document (journal event) that armed it | while armed |
+//! | `switches_waiting` | hash | those of the documents that are not journaled, by account | until journaled |
+//! | `switch_expiries` | sorted set | accounts of armed switches, by the moment at which each fires | while armed |
+//! | `switches_fired` | hash | accounts of switches that have fired: `1` once locked for it | until no order of the account is open |
+//! | `switch_turns` | sorted set | those accounts, by the moment from which a worker may take a turn at each | as above |
+//! | `sweep_switches` | hash | `swept`: when a worker last looked for switches to fire; `resumed`: when such looks last began again after a gap | none |
 //! | `{or-cache}:quotes` | hash | the newest quote (JSON) of each subject; a cache | none |
 //! | `rate:<mode>:broker:<broker>` | hash | `second` (Redis' clock) and `count` of new orders in it | 2 s |
 //! | `cancels:account:<account>`, `cancels:broker:<broker>` | hash | `second` (Redis' clock) and `count` of cancels in it | 2 s |
@@ -34,14 +40,19 @@
 //! | `due:<broker>` | sorted set | names of paper orders by moment of their next effect, and of unknown orders by moment of their next inquiry | while due |
 //! | `open:<broker>:<account>` | set | names of orders that have not ended | while one is open |
 //! | `open_sets` | set | the key of every `open:<broker>:<account>` | while one is open |
-//! | `healing` | string | the token of the worker that rebuilds the store | 30 s, extended every second |
+//! | `healing` | string | the token of the worker that rebuilds the store | 5 s, extended every second |
+//! | `{or}requests:<kind>:<scope>:<window>:<n>` | string | what a venue's limit of this kind has counted in window n since 1970; `<window>` is its length in milliseconds, `<scope>` an address or an account | two windows |
+//! | `{or}closed:<kind>:<scope>` | string | until when the venue takes no request of this kind, in microseconds by its clock | 4 days |
 //! | `{or}probe` | string | what a worker writes to see that Redis takes writes | 60 s |
+
+use std::time::Duration;
 
 use crate::domain::id::{AccountId, AdjustmentId, BrokerId, VenueId};
 use crate::domain::order_key::OrderKey;
 use crate::domain::order_terms::Mode;
+use crate::domain::request_limit::{LimitKind, LimitScopes, window_index};
 use crate::domain::symbol::Symbol;
-use crate::domain::time::TradingDate;
+use crate::domain::time::{Timestamp, TradingDate};
 use crate::store::error::StoreError;
 
 macro_rules! key {
@@ -75,6 +86,36 @@ pub(super) fn locks() -> String {
 
 pub(super) fn unjournaled_locks() -> String {
     key!("latches_waiting")
+}
+
+/// Returns the key of the dead man's switches.
+pub(super) fn dead_man_switches() -> String {
+    key!("switches")
+}
+
+/// Returns the key of those that are not journaled.
+pub(super) fn unjournaled_switches() -> String {
+    key!("switches_waiting")
+}
+
+/// Returns the key of the moments at which they fire.
+pub(super) fn switch_expiries() -> String {
+    key!("switch_expiries")
+}
+
+/// Returns the key of those that have fired.
+pub(super) fn fired_switches() -> String {
+    key!("switches_fired")
+}
+
+/// Returns the key of the turns at those.
+pub(super) fn fired_switch_turns() -> String {
+    key!("switch_turns")
+}
+
+/// Returns the key of the last look for switches to fire.
+pub(super) fn switch_sweeps() -> String {
+    key!("sweep_switches")
 }
 
 /// Returns the key of the newest quotes. It has a hash tag of its own: a cached quote must not make an emptied store appear
@@ -115,7 +156,25 @@ pub(super) fn write_probe() -> String {
     "{or}probe".to_owned()
 }
 
-/// Returns the pattern of every key but the cached quotes, which distinguishes an empty store from one that lost only its
+/// Returns the key of what a venue's limit has counted in the window at `at`, by the venue's clock. It is on the shard of all
+/// other keys and outside of [`all_keys_pattern`]: it must not make an emptied store appear to hold orders, and a rebuild
+/// must not reset the count.
+pub(super) fn counted_requests(scopes: &LimitScopes, kind: LimitKind, window: Duration, at: Timestamp) -> String {
+    format!(
+        "{{or}}requests:{}:{}:{}:{}",
+        kind.as_str(),
+        scopes.of(kind),
+        window.as_millis(),
+        window_index(window, at)
+    )
+}
+
+/// Returns the key of the moment until which a venue takes no request of a kind; outside of [`all_keys_pattern`], too.
+pub(super) fn closed_requests(scopes: &LimitScopes, kind: LimitKind) -> String {
+    format!("{{or}}closed:{}:{}", kind.as_str(), scopes.of(kind))
+}
+
+/// Returns the pattern of the keys that are rebuilt from the journal, which distinguishes an empty store from one that lost only its
 /// `meta`.
 pub(super) fn all_keys_pattern() -> String {
     key!("*")
@@ -146,6 +205,35 @@ pub(super) fn due_orders(broker: &BrokerId) -> String {
 
 pub(super) fn open_orders(broker: &BrokerId, account_id: &AccountId) -> String {
     key!("open:{broker}:{account_id}")
+}
+
+/// Reports whether a key is that of a set of due orders.
+pub(super) fn is_due_orders(key: &str) -> bool {
+    key.starts_with(&key!("due:"))
+}
+
+/// Parses the key of an order's record; `None` for another key.
+pub(super) fn parse_order_record(key: &str) -> Option<OrderKey> {
+    OrderKey::parse(key.strip_prefix(&key!("order:"))?)
+}
+
+/// Parses the key of an adjustment's record; `None` for another key.
+pub(super) fn parse_adjustment(key: &str) -> Option<AdjustmentId> {
+    AdjustmentId::new(key.strip_prefix(&key!("adjustment:"))?).ok()
+}
+
+/// Parses the key of a ledger into its mode, and its account if it is an account's; `None` for another key.
+pub(super) fn parse_ledger(key: &str) -> Option<(Mode, Option<AccountId>)> {
+    if let Some(mode) = key.strip_prefix(&key!("totals:")) {
+        return Some((Mode::parse(mode)?, None));
+    }
+    let (mode, account) = key.strip_prefix(&key!("account:"))?.split_once(':')?;
+    Some((Mode::parse(mode)?, Some(AccountId::new(account).ok()?)))
+}
+
+/// Reports whether a key is that of the accounts of a mode that hold something.
+pub(super) fn is_holding_accounts(key: &str) -> bool {
+    key.starts_with(&key!("holding_accounts:"))
 }
 
 /// Returns the key of the set that holds the key of every non-empty set of open orders.

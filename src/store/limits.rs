@@ -29,3 +29,19 @@ pub const MAX_LOCKS: usize = 1_000;
 
 /// The most adjustments that are booked and not yet journaled; one more is refused.
 pub const MAX_UNJOURNALED_ADJUSTMENTS: usize = 1_000;
+
+/// The most dead man's switches; one more is not armed.
+pub const MAX_DEAD_MAN_SWITCHES: usize = 50_000;
+
+/// The most switches that one call lets fire: some tenths of a millisecond of Redis.
+pub const MAX_EXPIRED_SWITCHES: usize = 64;
+
+/// The most switches that one call returns for the journal.
+pub const MAX_UNJOURNALED_SWITCHES: usize = 64;
+
+/// How many accounts one call looks up switches of: some tenths of a millisecond of Redis.
+pub const SWITCHES_PAGE: usize = 256;
+
+/// How many marks of journaled events, or reads of ledgers, cost Redis about as much as one order: a script call may have so
+/// many for each order of `redis.batch_max`.
+pub(super) const CHEAP_CALLS_PER_ORDER: usize = 4;

@@ -9,6 +9,7 @@ pub mod release;
 pub(in crate::store) mod remembered;
 pub mod reserve;
 pub(in crate::store) mod reserve_batch;
+mod reserve_caps;
 pub mod settle;
 pub mod submission;
 pub mod sweep_ids;

@@ -2,10 +2,11 @@
 //! something, and for an empty one the fold of the journal in memory and the load of its result.
 
 pub mod epoch;
-mod final_state;
+pub(in crate::store) mod final_state;
 pub mod fold;
 pub mod lease;
 pub mod load;
 pub mod orders;
 mod snapshot_turn;
 pub mod submissions;
+pub mod unjournaled;

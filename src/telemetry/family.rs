@@ -54,6 +54,13 @@ impl MetricSeries {
         }
     }
 
+    /// Adds to a counter.
+    pub(super) fn add(&self, count: u64) {
+        if let Self::Counter(counter) = self {
+            counter.inc_by(count);
+        }
+    }
+
     /// Subtracts one from a gauge in whole units.
     pub(super) fn decrement(&self) {
         if let Self::Whole(gauge) = self {

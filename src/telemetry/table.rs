@@ -124,6 +124,9 @@ metrics! {
     SeriesDropped = "order_router_series_dropped_total", MetricKind::Counter, One, ["metric"],
         "Values dropped because their metric has its maximum number of series, by metric";
 
+    Spans = "order_router_spans_total", MetricKind::Counter, One, ["outcome"],
+        "Spans of traces: taken by the collector (`exported`), not taken (`export_failed`), or without a place in the queue (`queue_full`)";
+
     Intents = "order_router_intents_total", MetricKind::Counter, One, ["broker", "door", "outcome", "code"],
         "Intents answered by this worker; outcome is the report's status, `denied` (by a risk rule; the id is used), `refused` (nothing was sent) or `replayed`; code is the problem code or the reason code";
     Reports = "order_router_reports_total", MetricKind::Counter, One, ["broker", "status", "reason"],
@@ -145,10 +148,18 @@ metrics! {
         "Entries queued in this worker for the writers of journal and alerts, and for the store's scripts";
     QueueCapacity = "order_router_queue_capacity", MetricKind::Gauge, One, ["queue"],
         "Capacity of these queues";
-    BrokerQueueLength = "order_router_broker_queue_length", MetricKind::Gauge, One, ["broker", "queue"],
+    BrokerQueueLength = "order_router_broker_queue_length", MetricKind::Gauge, One, ["broker", "mode", "queue"],
         "Orders and cancels queued in this worker for a broker's task";
-    BrokerQueueCapacity = "order_router_broker_queue_capacity", MetricKind::Gauge, One, ["broker", "queue"],
+    BrokerQueueCapacity = "order_router_broker_queue_capacity", MetricKind::Gauge, One, ["broker", "mode", "queue"],
         "Capacity of the broker's queues";
+    VenueReady = "order_router_venue_ready", MetricKind::Gauge, One, ["broker", "key"],
+        "1 while a live venue takes orders from this worker: the key is accepted, the clock is known, and every report has been read; keys are numbered from 1, as the log lists them at the start";
+    VenueClockOffset = "order_router_venue_clock_offset_seconds", MetricKind::Gauge, Seconds, ["broker", "key"],
+        "Distance of a live venue's clock from this machine's, in either direction; absent while it is not known";
+    BalanceDifferences = "order_router_balance_differences", MetricKind::Gauge, One, ["broker", "key"],
+        "Assets of an API key whose balance at the venue is another one than the journal's fills and transfers make it; absent before the balances were first read";
+    BalanceCompared = "order_router_balance_compared_timestamp_seconds", MetricKind::Gauge, Seconds, ["broker", "key"],
+        "When the balances of an API key were last compared, in seconds since the Unix epoch";
     DurableBacklog = "order_router_durable_intents", MetricKind::Gauge, One, ["broker"],
         "Durable intents not yet acknowledged, those in flight included; the same on all workers";
 

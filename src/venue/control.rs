@@ -59,6 +59,7 @@ pub fn router() -> Router<Arc<Service>> {
     Router::new()
         .route("/control/faults", get(list_faults).post(replace_faults))
         .route("/control/executions", get(list_executions))
+        .route("/control/orders", get(list_orders))
         .route("/control/balances", get(list_balances))
         .route("/control/symbols/{symbol}", post(set_status))
         .route("/control/fills", post(fill))
@@ -99,6 +100,14 @@ async fn list_executions(State(service): State<Arc<Service>>) -> Response<Body> 
             .iter()
             .flat_map(|trade| trade.sides.iter().filter_map(|side| render::execution(trade, side)));
         json!({"executions": sides.collect::<Vec<_>>()})
+    }))
+}
+
+/// Every order of a client that is kept, by its id.
+async fn list_orders(State(service): State<Arc<Service>>) -> Response<Body> {
+    respond(service.read(|exchange| {
+        let orders = exchange.orders().filter_map(render::kept_order);
+        json!({"orders": orders.collect::<Vec<_>>()})
     }))
 }
 

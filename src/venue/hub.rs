@@ -80,6 +80,7 @@ impl Hub {
     }
 
     fn publish_one(&self, event: Arc<AccountEvent>) {
+        self.faults.count_event();
         if self.faults.strikes_event(FaultKind::StreamCut).is_some() {
             self.send(UserMessage::Cut(event.account.as_str().into()));
             return;

@@ -195,8 +195,18 @@ pub fn execution(trade: &Trade, side: &TradeSide) -> Option<Value> {
     Some(shown)
 }
 
+/// Returns an order as the control endpoint lists it; `None` for one of the venue itself.
+pub fn kept_order(order: &Order) -> Option<Value> {
+    if RESERVED_ACCOUNTS.contains(&order.terms.account.as_str()) {
+        return None;
+    }
+    let mut shown = queried(order);
+    shown["account"] = json!(order.terms.account);
+    Some(shown)
+}
+
 /// Returns an account.
-pub fn account(account: &Account, commissions: CommissionSettings, omit_zero: bool) -> Value {
+pub fn account((name, account): (&str, &Account), commissions: CommissionSettings, omit_zero: bool) -> Value {
     let in_basis_points = |rate: Amount| rate.times(Amount::from_units(10_000 * Amount::ONE.units()));
     let whole = |amount: Amount| i64::try_from(amount.units() / Amount::ONE.units()).unwrap_or_default();
     let kept = account
@@ -227,7 +237,14 @@ pub fn account(account: &Account, commissions: CommissionSettings, omit_zero: bo
         "accountType": "SPOT",
         "balances": balances,
         "permissions": ["SPOT"],
-        "uid": 1,
+        "uid": uid(name),
+    })
+}
+
+/// Returns the number of an account: the same for each of its keys, and another one for every other account (FNV-1a).
+fn uid(name: &str) -> u32 {
+    name.bytes().fold(2_166_136_261, |hash: u32, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(16_777_619)
     })
 }
 

@@ -10,11 +10,12 @@ use crate::domain::metadata::Metadata;
 use crate::domain::money::Micros;
 use crate::domain::order::Order;
 use crate::domain::quantity::{Price, Quantity, from_quantity_units};
+use crate::domain::replace::OrderLegs;
 use crate::domain::reservation::Reservation;
 use crate::domain::settlement::{DayDeltas, SumDeltas};
 use crate::domain::symbol::Symbol;
 use crate::domain::time::TradingDate;
-use crate::domain::venue_report::{DueAction, DueTask};
+use crate::domain::venue_report::{DueAction, DueTask, Fill};
 use crate::wire::report::ExecutionReport;
 use crate::wire::settlement::{InvalidSettledQuantity, ReportSettlement, SettlementDue, settled_units};
 
@@ -71,10 +72,11 @@ pub fn build_settled_report(
             trading_date: reservation.trading_date,
             filled_cost: order.filled_cost,
             earlier_exec_ids: order.older_exec_ids.clone(),
+            legs: order.legs.as_deref().map(|legs| Box::new(legs.into())),
             due,
             figures,
         })),
-        ..ExecutionReport::of(order)
+        ..ExecutionReport::from(order)
     }
 }
 
@@ -138,12 +140,12 @@ pub fn read_settlement_header(body: &[u8]) -> SettlementHeader {
 ///
 /// # Errors
 /// When the body is not a report, or a part of the order is missing or invalid.
-pub fn decode_journal_report(body: &[u8]) -> Result<(Order, ReportSettlement), JournalReportError> {
+pub fn decode_journal_report(body: &[u8]) -> Result<(Order, Box<ReportSettlement>), JournalReportError> {
     let report = ExecutionReport::decode(body).map_err(|error| JournalReportError {
         order_id: "?".to_owned(),
         problem: error.to_string(),
     })?;
-    restore_order(&report)
+    restore_order(report)
 }
 
 fn parse_due(settlement: &ReportSettlement) -> Result<Option<DueTask>, String> {
@@ -158,25 +160,26 @@ fn restore_earlier_days(settlement: &ReportSettlement) -> Result<Vec<DayDeltas>,
     settlement.earlier_days.iter().map(TryInto::try_into).collect()
 }
 
+fn restore_legs(settlement: &ReportSettlement) -> Result<Option<Box<OrderLegs>>, String> {
+    let legs = settlement.legs.as_deref();
+    legs.map(|legs| legs.restore().map(Box::new)).transpose()
+}
+
 /// Returns the order that a decoded journaled report describes, and its settlement.
 ///
 /// # Errors
 /// When a part of the order is missing or invalid.
-pub fn restore_order(report: &ExecutionReport) -> Result<(Order, ReportSettlement), JournalReportError> {
+pub fn restore_order(report: ExecutionReport) -> Result<(Order, Box<ReportSettlement>), JournalReportError> {
     let invalid = |problem: &dyn std::fmt::Display| JournalReportError {
         order_id: report.order_id.clone(),
         problem: problem.to_string(),
     };
-    let settlement = report
-        .settlement
-        .as_deref()
-        .cloned()
-        .ok_or_else(|| invalid(&"it has no settlement"))?;
+    let settlement = report.settlement.ok_or_else(|| invalid(&"it has no settlement"))?;
     let micros = |units| Micros::new(units).ok_or_else(|| invalid(&"an amount is out of range"));
     let due = parse_due(&settlement).map_err(|problem| invalid(&problem))?;
     let order = Order {
         order_id: OrderId::new(&report.order_id).map_err(|error| invalid(&error))?,
-        broker_order_id: report.broker_order_id.clone(),
+        broker_order_id: report.broker_order_id,
         client_order_id: ClientOrderId::new(&report.client_order_id).map_err(|error| invalid(&error))?,
         account_id: AccountId::new(&report.account_id).map_err(|error| invalid(&error))?,
         broker: BrokerId::new(&report.broker).map_err(|error| invalid(&error))?,
@@ -205,14 +208,14 @@ pub fn restore_order(report: &ExecutionReport) -> Result<(Order, ReportSettlemen
         filled_cost: settlement.filled_cost,
         fills: report
             .fills
-            .iter()
-            .map(|fill| fill.to_fill())
+            .into_iter()
+            .map(Fill::try_from)
             .collect::<Result<_, _>>()
             .map_err(|error| invalid(&error))?,
         older_exec_ids: settlement.earlier_exec_ids.clone(),
         submitted_at: report.submitted_at,
         updated_at: report.updated_at,
-        reason: report.reason.clone(),
+        reason: report.reason,
         reservation: Reservation {
             lot_size: settlement.lot_size,
             base_rate: settlement.base_rate,
@@ -236,6 +239,7 @@ pub fn restore_order(report: &ExecutionReport) -> Result<(Order, ReportSettlemen
         booked_on: settlement.id.map(|_| settlement.booked_on),
         earlier_days: restore_earlier_days(&settlement).map_err(|error| invalid(&error))?,
         reduce_only: settlement.reduce_only,
+        legs: restore_legs(&settlement).map_err(|problem| invalid(&problem))?,
     };
     Ok((order, settlement))
 }
@@ -248,8 +252,9 @@ mod tests {
     use crate::domain::id::OrderIdPrefix;
     use crate::domain::instrument::Instrument;
     use crate::domain::order_terms::Mode;
+    use crate::domain::replace::LegWord;
     use crate::domain::time::Timestamp;
-    use crate::domain::venue_report::{Fill, VenueOrderState, VenueReport};
+    use crate::domain::venue_report::{VenueOrderState, VenueReport};
     use crate::wire::intent::{MissingIdPolicy, decode_intent};
     use crate::wire::settlement::SettlementDeltas;
 
@@ -308,6 +313,7 @@ mod tests {
             fills: vec![fill],
             state: VenueOrderState::Working,
             cumulative_quantity: None,
+            legs: LegWord::default(),
             due: Some(DueTask {
                 at: now,
                 action: DueAction::FillRemainder,
@@ -331,7 +337,7 @@ mod tests {
                 epoch: Some(7)
             }
         );
-        let without_settlement = ExecutionReport::of(&order).encode();
+        let without_settlement = ExecutionReport::from(&order).encode();
         assert_eq!(read_settlement_header(&without_settlement), SettlementHeader::default());
         let id = Uuid::from_u128(1);
         for (settlement, expected) in [

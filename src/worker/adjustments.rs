@@ -11,11 +11,12 @@ use crate::bus::subjects;
 use crate::domain::adjustment::{Adjustment, AdjustmentEffect};
 use crate::domain::content_hash::ContentHash;
 use crate::domain::id::AdjustmentId;
+use crate::domain::order_terms::Mode;
 use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::repeated_log::log_at_intervals;
 use crate::store::sums::adjustment::{
-    AdjustmentBooking, BookAdjustmentOutcome, KnownAdjustment, MarkAdjustmentOutcome,
+    AdjustmentBooking, AdjustmentMode, BookAdjustmentOutcome, KnownAdjustment, MarkAdjustmentOutcome,
 };
 use crate::wire::adjustment::decode_adjustment;
 use crate::worker::adjustments::booking::{booking_from_event, build_booking};
@@ -55,7 +56,7 @@ async fn book_and_journal(router: &Router, adjustment: &Adjustment, deadline: Ti
         return replay_reply(router, adjustment, known).await;
     }
     router.journal_capacity.check("adjustments", "nothing was booked")?;
-    match book_adjustment(router, adjustment, deadline).await? {
+    match book_adjustment(router, adjustment, None, deadline).await? {
         AdjustmentOutcome::Known(known) => replay_reply(router, adjustment, known).await,
         AdjustmentOutcome::Booked(booking) => {
             stop_point::reach("after_adjust");
@@ -79,10 +80,34 @@ enum AdjustmentOutcome {
     Known(KnownAdjustment),
 }
 
-/// Books an adjustment in the active mode and on the active trading day.
+/// Books and journals an adjustment that a fill at a venue requires, in the mode of that venue. A known id is that fill's,
+/// whatever its content: its account or its price may have been others when it was booked.
+///
+/// # Errors
+/// An instrument or a currency that this router does not know, or a store or journal that does not confirm it: it can be
+/// repeated.
+pub(in crate::worker) async fn book_venue_adjustment(
+    router: &Router,
+    adjustment: &Adjustment,
+    mode: Mode,
+    deadline: Timestamp,
+) -> Result<(), Fault> {
+    let booking = match book_adjustment(router, adjustment, Some(mode), deadline).await? {
+        AdjustmentOutcome::Booked(booking) => booking,
+        AdjustmentOutcome::Known(known) if known.journal_sequence.is_some() => return Ok(()),
+        AdjustmentOutcome::Known(known) => {
+            let decoded = booking_from_event(&known.event_document);
+            decoded.map_err(|error| unreadable_document(&error))?.0
+        }
+    };
+    append_and_mark(router, &booking).await.map(drop)
+}
+
+/// Books an adjustment in a mode, or else in the active one, and on the active trading day.
 async fn book_adjustment(
     router: &Router,
     adjustment: &Adjustment,
+    mode: Option<Mode>,
     deadline: Timestamp,
 ) -> Result<AdjustmentOutcome, Fault> {
     let mut may_be_booked = false;
@@ -91,8 +116,12 @@ async fn book_adjustment(
             tokio::time::sleep(BOOKING_RETRY_DELAY).await;
         }
         let control = router.control.refresh().await.map_err(store_unavailable)?;
-        let booking = build_booking(router, adjustment, &control)?;
-        match router.store.book_adjustment(&booking, deadline).await {
+        let booking = build_booking(router, adjustment, mode.unwrap_or(control.mode), control.trading_date)?;
+        let scope = match mode {
+            Some(_) => AdjustmentMode::Fixed,
+            None => AdjustmentMode::Active,
+        };
+        match router.store.book_adjustment(&booking, scope, deadline).await {
             Ok(BookAdjustmentOutcome::Booked) => return Ok(AdjustmentOutcome::Booked(booking)),
             // The reply to an earlier attempt of this call may have been lost: then this is its own booking.
             Ok(BookAdjustmentOutcome::AlreadyKnown(known)) => return Ok(AdjustmentOutcome::Known(known)),
@@ -126,7 +155,7 @@ fn inexact_sum_fault(adjustment: &Adjustment) -> Fault {
     let field = match adjustment.effect {
         AdjustmentEffect::Position { .. } => "quantity",
         AdjustmentEffect::Cash(_) => "cash",
-        AdjustmentEffect::Fee { .. } => "fee",
+        AdjustmentEffect::Fee { .. } | AdjustmentEffect::UnpricedFee { .. } => "fee",
     };
     let rule =
         "would move a sum beyond the range of exact numbers (9007199254740991 lots or millionths); nothing was booked";

@@ -1,5 +1,6 @@
 //! Tasks that run beside the submission pipeline: recovery, inquiries, due paper orders, gauges, checks of the servers.
 
+mod aged_orders;
 pub mod due_paper_orders;
 pub(in crate::worker) mod gauges;
 pub mod inquiry;

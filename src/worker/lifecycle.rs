@@ -31,7 +31,7 @@ use crate::worker::background::{
     due_paper_orders, gauges, inquiry, recovery, server_checks, store_use, topology_watch,
 };
 use crate::worker::control::limits_change::OwnLimits;
-use crate::worker::control::{kill_switch, limits_change};
+use crate::worker::control::{kill_switch, limits_change, switch_sweep};
 use crate::worker::lifecycle::assembly::{TradingClock, build_router};
 use crate::worker::rebuild;
 use crate::worker::rebuild::error::StoreRebuildError;
@@ -148,7 +148,8 @@ impl Worker {
         let broker_ids = names.map(|name| BrokerId::new(name)).collect::<Result<Vec<_>, _>>()?;
         let store = connect_store(settings).await?;
         Box::pin(create_streams(settings, &bus, &broker_ids, &store)).await?;
-        let (router, writers) = build_router(settings, telemetry, &bus, store, additional_brokers, trading_clock)?;
+        let assembled = build_router(settings, telemetry, &bus, store, additional_brokers, trading_clock)?;
+        let (router, binance) = (assembled.router, assembled.binance);
         let (stop, background) = (CancellationToken::new(), TaskTracker::new());
         // If the start fails, the tasks that are already running end.
         let stop_unless_started = stop.clone().drop_guard();
@@ -164,14 +165,17 @@ impl Worker {
         let late = Box::pin(ensure_store_ready(&router)).await?;
         Box::pin(compare_limits(&router, settings, own_limits)).await?;
         Box::pin(ensure_day_open(&router)).await?;
+        binance.record_environment(&router).await?;
         background.spawn(refresh_task::run(router.clone(), stop.clone()));
         background.spawn(rebuild::watch_store(router.clone(), late, stop.clone()));
         background.spawn(recovery::recover_expired_leases(router.clone(), stop.clone()));
         background.spawn(recovery::drain_outbox(router.clone(), stop.clone()));
         background.spawn(due_paper_orders::run(router.clone(), stop.clone()));
         background.spawn(kill_switch::run(router.clone(), stop.clone()));
+        background.spawn(switch_sweep::run(router.clone(), stop.clone()));
         background.spawn(inquiry::run(router.clone(), stop.clone()));
         background.spawn(make::run(router.clone(), stop.clone()));
+        binance.start(&router, &bus, &background, &stop)?;
         background.spawn(store_use::run(router.clone(), stop.clone()));
         background.spawn(topology_watch::run(
             settings.clone(),
@@ -205,7 +209,7 @@ impl Worker {
             stop,
             background_tasks: background,
             router,
-            journal_writers: writers,
+            journal_writers: assembled.journal_writers,
             bus,
             metrics,
         })
@@ -289,6 +293,8 @@ async fn connect_store(settings: &Settings) -> Result<Store, StoreError> {
     let mut is_logged = false;
     loop {
         match Store::connect(&settings.redis).await {
+            // Only a change of the settings or of the server's certificate helps.
+            Err(error @ StoreError::Settings(_)) => return Err(error),
             Err(error) if tokio::time::Instant::now() < end => {
                 if !is_logged {
                     tracing::warn!(%error, "Redis (redis.url) does not reply; retrying for {START_TIMEOUT:?}");

@@ -1,4 +1,4 @@
-//! Requests about existing orders: get, [`cancel`], [`cancel_all`], [`notes`].
+//! Requests about existing orders: get, [`cancel`], [`replace`], [`cancel_all`], [`notes`].
 
 pub(in crate::worker) mod account_caller;
 pub mod cancel;
@@ -6,6 +6,10 @@ pub mod cancel_all;
 pub(in crate::worker) mod cancel_sweep;
 pub mod notes;
 pub(in crate::worker) mod open_orders;
+pub mod replace;
+pub(in crate::worker) mod replace_at_venue;
+mod replace_claim;
+mod replace_terms;
 
 use crate::bus::request::{BusReply, BusRequest};
 use crate::domain::reason::ReasonCode;

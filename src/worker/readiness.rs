@@ -33,6 +33,8 @@ struct ReadinessState {
     /// How many orders have failed in a row, the time of the last failure and its detail.
     failed_orders: u32,
     last_failure: Option<(Instant, String)>,
+    /// Which open live orders no key serves; `None` for none.
+    unreachable_orders: Option<String>,
 }
 
 /// Why the store is not in use.
@@ -89,6 +91,11 @@ impl Readiness {
         }
     }
 
+    /// Records which open live orders no key serves; `None` for none. New orders are taken all the same.
+    pub(in crate::worker) fn record_unreachable_orders(&self, detail: Option<String>) {
+        self.update(|state| state.unreachable_orders = detail);
+    }
+
     /// Returns the worker's health.
     pub fn health(&self) -> WorkerHealth {
         self.update(|state| {
@@ -116,7 +123,10 @@ fn orders_health(state: &ReadinessState) -> ComponentHealth {
             let detail = format!("the last {} orders failed, the last one: {detail}", state.failed_orders);
             ComponentHealth::new(ComponentStatus::Failing, detail)
         }
-        _ => ComponentHealth::ok(),
+        _ => ComponentHealth {
+            detail: state.unreachable_orders.clone(),
+            ..ComponentHealth::ok()
+        },
     }
 }
 

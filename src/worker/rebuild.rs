@@ -2,9 +2,12 @@
 //! older copy is taken out of use, the journal is replayed from the store's watermark on (`rebuild/run.rs`), and a new
 //! epoch becomes active.
 
+pub mod by_operator;
 pub mod error;
-pub(in crate::worker) mod fold_journal;
+pub mod fold_journal;
+pub mod fold_position;
 pub(in crate::worker) mod from_nothing;
+pub mod journal_check;
 pub mod late_events;
 mod lost_entries;
 pub(in crate::worker) mod replay;
@@ -17,11 +20,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::journal::JournalExtent;
+use crate::config::guards::Guard;
 use crate::repeated_log::log_at_intervals;
 use crate::store::StoreError;
-use crate::store::rebuild::epoch::StoreStatus;
-use crate::worker::control::{limits_journal, locks_journal, operator_state_journal};
+use crate::store::rebuild::epoch::RebuildScope;
+use crate::worker::control::{limits_journal, locks_journal, operator_state_journal, switch_journal};
 use crate::worker::rebuild::error::StoreRebuildError;
+use crate::worker::rebuild::journal_check::check_journal_not_behind;
 use crate::worker::rebuild::late_events::{LateEventFollowUp, replay_late_events};
 use crate::worker::rebuild::run::rebuild_store;
 use crate::worker::router::Router;
@@ -131,14 +136,16 @@ pub async fn check_store(router: &Router) -> Result<Option<LateEventFollowUp>, S
             router.store.join_epoch(epoch);
             LateEventFollowUp::from_status(&status)
         }
+        None if Guard::Epoch.is_off() && router.store.epoch().is_some() => None,
         None => {
             router.store.leave_epoch();
-            rebuild_store(router, &status, &extent).await?
+            rebuild_store(router, &status, &extent, RebuildScope::Missing).await?
         }
     };
     limits_journal::enforce_journaled_limits(router).await?;
     operator_state_journal::activate_journaled_change(router).await?;
     locks_journal::apply_journaled_locks(router, None, 0).await?;
+    switch_journal::apply_journaled_switches(router, None, 0).await?;
     router.control.refresh().await?;
     Ok(late)
 }
@@ -155,22 +162,6 @@ async fn add_scripts(router: &Router, epoch: i64) -> Result<(), StoreRebuildErro
     }
     router.store.leave_epoch();
     Err(StoreError::Stale("Redis was restarted".to_owned()).into())
-}
-
-/// Checks that the journal has every entry that the store has seen.
-fn check_journal_not_behind(status: &StoreStatus, extent: &JournalExtent) -> Result<(), StoreRebuildError> {
-    let created = extent.created_at.to_string();
-    let seen = status.journal_sequence.max(status.lock_watermark);
-    let is_same = status.journal_created.is_empty() || status.journal_created == created;
-    if is_same && extent.last_sequence >= seen {
-        return Ok(());
-    }
-    Err(StoreRebuildError::JournalBehind {
-        last_sequence: extent.last_sequence,
-        created,
-        seen,
-        seen_created: status.journal_created.clone(),
-    })
 }
 
 /// Checks that the journal has every entry that this process has seen acknowledged, which the store may have lost.

@@ -1,29 +1,29 @@
 //! The parts of a worker that every step of the pipeline uses.
 
-use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::brokers::adapter::Effects;
-use crate::brokers::handle::BrokerHandle;
 use crate::bus::journal::{JournalReader, JournalWriter};
 use crate::bus::request::BusRequest;
 use crate::config::brokers::InquirySettings;
 use crate::domain::control::EffectiveControls;
-use crate::domain::id::BrokerId;
+use crate::domain::order::Order;
 use crate::domain::order_terms::{Mode, TradingState};
 use crate::domain::time::Timestamp;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
+use crate::worker::broker_table::BrokerTable;
 use crate::worker::control::cache::ControlCache;
 use crate::worker::control::limits::EnforcedLimits;
 use crate::worker::control::signals::SignalPublisher;
 use crate::worker::journal_capacity::JournalCapacity;
 use crate::worker::journaling::settlement::Settler;
 use crate::worker::readiness::Readiness;
+use crate::worker::rebuild::fold_position::FoldPosition;
 use crate::worker::snapshots::tools::SnapshotTools;
 use crate::worker::trading_day::TradingDayCache;
 use crate::worker::trading_day::reference_prices::ReferencePrices;
@@ -57,8 +57,8 @@ pub struct RouterParts {
     pub journal_reader: JournalReader,
     /// Publishes risk signals.
     pub signals: SignalPublisher,
-    /// The brokers, by id.
-    pub brokers: Arc<BTreeMap<BrokerId, BrokerHandle>>,
+    /// The brokers.
+    pub brokers: BrokerTable,
     /// This worker's copy of the operators' overrides, the locks and the limits in force.
     pub control: ControlCache,
     /// The trading day and its profit and loss.
@@ -77,6 +77,8 @@ pub struct RouterParts {
     pub journal_capacity: JournalCapacity,
     /// Whether a new order would be taken now.
     pub readiness: Readiness,
+    /// How far the present fold of the journal is.
+    pub fold_progress: watch::Sender<FoldPosition>,
     /// What snapshots of the shared state are made with.
     pub snapshots: SnapshotTools,
     /// The metrics.
@@ -86,27 +88,9 @@ pub struct RouterParts {
 }
 
 impl Router {
-    /// Reports whether a broker's orders live at an external venue, beyond this process. A broker that this worker does
-    /// not have counts as such a broker: another worker may have sent the order.
-    pub fn places_at_venue(&self, broker: &BrokerId) -> bool {
-        let handle = self.brokers.get(broker);
-        handle.is_none_or(|handle| handle.capabilities().effects != Effects::InStore)
-    }
-
-    /// Returns this worker's brokers whose orders live at an external venue.
-    pub fn brokers_at_venue(&self) -> Vec<BrokerId> {
-        self.brokers_with(Effects::AtVenue)
-    }
-
-    /// Returns this worker's brokers whose orders live in the store: the paper brokers.
-    pub fn brokers_in_store(&self) -> Vec<BrokerId> {
-        self.brokers_with(Effects::InStore)
-    }
-
-    fn brokers_with(&self, effects: Effects) -> Vec<BrokerId> {
-        let brokers = self.brokers.iter();
-        let wanted = brokers.filter(|(_, handle)| handle.capabilities().effects == effects);
-        wanted.map(|(broker, _)| broker.clone()).collect()
+    /// Reports whether an order lives at a venue outside the store, as [`BrokerTable::is_at_venue`] does.
+    pub fn places_at_venue(&self, order: &Order) -> bool {
+        self.brokers.is_at_venue(order)
     }
 
     /// Returns the limits in force.
@@ -133,6 +117,8 @@ pub struct DefaultDeadlines {
     pub request: Duration,
     /// A durable intent's, from its publication.
     pub durable_intent: Duration,
+    /// Whether an intent in live must name its own.
+    pub is_required_in_live: bool,
 }
 
 impl DefaultDeadlines {

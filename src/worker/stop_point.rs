@@ -13,6 +13,17 @@ pub const PIPELINE_POINTS: &[&str] = &[
     "after_reply",
 ];
 
+/// Every point of a replace that the pipeline does not have, in their order.
+pub const REPLACE_POINTS: &[&str] = &[
+    "before_replace",
+    "after_replace",
+    "replace_journaled",
+    "replace_cancel_sent",
+    "placement_announced",
+    "placement_journaled",
+    "replace_sent",
+];
+
 /// Every point of a change to the operator state or to locks.
 pub const CHANGE_POINTS: &[&str] = &[
     "change_active",
@@ -28,6 +39,15 @@ pub const LIMITS_POINTS: &[&str] = &["limits_journaled", "limits_enforced"];
 
 /// Every point of an alert, in their order.
 pub const ALERT_POINTS: &[&str] = &["alert_marked", "alert_published"];
+
+/// Every point of a dead man's switch, in their order.
+pub const SWITCH_POINTS: &[&str] = &[
+    "switch_armed",
+    "switch_journaled",
+    "switch_fired",
+    "switch_locked",
+    "switch_cancelled",
+];
 
 /// Every point of a snapshot, and of a rebuild from nothing, in their order.
 pub const SNAPSHOT_POINTS: &[&str] = &[
@@ -47,10 +67,12 @@ pub fn reach(name: &'static str) {
     debug_assert!(
         [
             PIPELINE_POINTS,
+            REPLACE_POINTS,
             CHANGE_POINTS,
             ADJUSTMENT_POINTS,
             LIMITS_POINTS,
             ALERT_POINTS,
+            SWITCH_POINTS,
             SNAPSHOT_POINTS
         ]
         .iter()

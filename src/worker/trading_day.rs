@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use crate::domain::daily_pnl::{DailyPnl, ProfitView};
-use crate::domain::day_profit::MarkPrices;
 use crate::domain::id::AccountId;
+use crate::domain::mark_prices::MarkPrices;
 use crate::domain::order_terms::Mode;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::fault::{Fault, FaultCode};

@@ -8,6 +8,8 @@ use order_router::domain::order_terms::OrderStatus;
 use order_router::domain::reason::ReasonCode;
 use order_router::domain::rule_signal::SignalLevel;
 use order_router::fault::{AckType, FaultCode};
+use order_router::wire::balance::BALANCE_EVENT_KIND;
+use order_router::wire::environment::ENVIRONMENT_EVENT_KIND;
 use order_router::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND};
 
 use crate::generated::{assert_part, table, text};
@@ -15,14 +17,15 @@ use crate::schemas;
 
 const CATALOGUE: &str = "subjects/README.md";
 const ASYNCAPI: &str = "subjects/asyncapi.yaml";
-const NAMES: &str = "src/bus/subjects.rs";
+const NAMES: &str = "clients/rust/src/bus/subjects.rs";
 
 /// The prefixes of subjects.
 const SUBJECTS: &[&str] = &["orders.", "router.", "risk.", "market."];
 /// Names in [`NAMES`] that open or bound other subjects, or that nothing serves.
 const NO_SUBJECTS: &[&str] = &[
     // Messages that a connection sends to itself.
-    "router.fence.{}",
+    "router.fence.",
+    "orders.heartbeat.",
     "orders.intents.",
     "orders.replies.",
     "market.quotes.>",
@@ -57,7 +60,9 @@ fn addresses() -> Vec<String> {
         subjects::intent(&broker, &account),
         subjects::get(&broker, Some(&account)),
         subjects::cancel(&broker, Some(&account)),
+        subjects::replace(&broker, Some(&account)),
         subjects::cancel_all(&broker, &account),
+        subjects::heartbeat(&account),
         subjects::note(&broker, &account),
         subjects::STATE_GET.to_owned(),
         subjects::STATE_SET.to_owned(),
@@ -73,12 +78,15 @@ fn addresses() -> Vec<String> {
         subjects::event(subjects::STATE_EVENT_KIND, None),
         subjects::event(subjects::LIMITS_EVENT_KIND, None),
         subjects::event(subjects::LOCK_EVENT_KIND, Some(&account)),
+        subjects::event(subjects::HEARTBEAT_EVENT_KIND, Some(&account)),
         subjects::event(subjects::NOTE_EVENT_KIND, Some(&account)),
         subjects::event(SUBMITTING_EVENT_KIND, Some(&account)),
         subjects::event(RELEASED_EVENT_KIND, Some(&account)),
         subjects::adjustment(&account),
         subjects::event("day", None),
         subjects::event(subjects::JOURNAL_EVENT_KIND, None),
+        subjects::named_event(BALANCE_EVENT_KIND, "KEY"),
+        subjects::named_event(ENVIRONMENT_EVENT_KIND, "BROKER"),
         subjects::dead_letter("REASON"),
         subjects::ARCHIVE_SEGMENTS.to_owned(),
         subjects::snapshot_part(0).replace(".0", ".{slot}"),
@@ -91,6 +99,7 @@ fn addresses() -> Vec<String> {
             ("BROKER", "{broker}"),
             ("ACCOUNT", "{account}"),
             ("REASON", "{reason}"),
+            ("KEY", "{key}"),
             ("LEVEL", "{level}"),
             ("VENUE", "{venue}"),
             ("SYMBOL", "{symbol}"),
@@ -153,6 +162,7 @@ fn documents_name_every_subject_stream_and_header() {
         if is_subject && !NO_SUBJECTS.contains(&literal) {
             let pattern = literal
                 .replace("{INTENTS_PREFIX}", "orders.intents.")
+                .replace("{HEARTBEAT_PREFIX}", "orders.heartbeat.")
                 .replace("{}", "state");
             assert!(
                 is_named(&pattern),
@@ -199,6 +209,8 @@ fn documents_name_every_schema_status_level_and_reason() {
     for code in [
         ReasonCode::TimeInForce,
         ReasonCode::CancelRequested,
+        ReasonCode::CancelledNotPlaced,
+        ReasonCode::NotReplaced,
         ReasonCode::EndOfDay,
         ReasonCode::BrokerRejected,
         ReasonCode::NotPlaced,

@@ -1,8 +1,11 @@
 //! The generated tables in `docs/` match the code: settings, instruments, rules, metrics and the rooms of the crate.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use order_router::chaos::FaultKind;
 use order_router::config::Settings;
+use order_router::config::guards::Guard;
 use order_router::config::load::{environment_name, setting_paths};
 use order_router::config::risk::RiskSettings;
 use order_router::risk;
@@ -15,6 +18,26 @@ const SETTINGS: &str = "docs/settings.md";
 const METRICS_PAGE: &str = "docs/metrics.md";
 const RISK: &str = "docs/risk.md";
 const ARCHITECTURE: &str = "docs/architecture.md";
+
+#[test]
+fn reliability_page_lists_every_fault_and_every_guard_has_a_test() {
+    let (page, tests) = (text("docs/reliability.md"), text("tests/integration/chaos.rs"));
+    for kind in FaultKind::ALL {
+        let row = format!("| `{}` |", kind.as_str());
+        assert!(
+            page.contains(&row),
+            "docs/reliability.md has no row of {}",
+            kind.as_str()
+        );
+    }
+    for guard in Guard::ALL {
+        let test = format!(": {guard:?},");
+        assert!(
+            tests.contains(&test),
+            "tests/integration/chaos.rs has no test of {guard:?}"
+        );
+    }
+}
 
 #[test]
 fn settings_table_matches_the_code() {
@@ -35,6 +58,12 @@ fn default_of(defaults: &Table, path: &str) -> Option<String> {
     Some(match value {
         Value::String(text) => text.clone(),
         Value::Array(list) if list.is_empty() => return None,
+        Value::Table(table) if table.is_empty() => return None,
+        Value::Table(table) => {
+            let pairs = table.iter();
+            let pair = |(name, value): (&String, &Value)| format!("{name}={}", value.as_str().unwrap_or_default());
+            pairs.map(pair).collect::<Vec<_>>().join(",")
+        }
         Value::Array(list) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
         other => other.to_string(),
     })
@@ -48,10 +77,14 @@ fn description(path: &str) -> String {
         parts.next().unwrap_or_default(),
         path.rsplit('.').next().unwrap_or_default(),
     );
-    // A setting outside of a section is a field of the top-level settings.
-    let file = match path.contains('.') {
-        true => format!("src/config/{section}.rs"),
-        false => "src/config.rs".to_owned(),
+    // A part of a section may have a file of its own; a setting outside of a section is a field of the top-level settings.
+    let part = path.split('.').nth(1);
+    let own = part.map(|part| format!("src/config/{part}.rs"));
+    let of_client = part.map(|part| format!("clients/rust/src/config/{part}.rs"));
+    let file = match own.into_iter().chain(of_client).find(|file| Path::new(file).is_file()) {
+        Some(part) => part,
+        None if part.is_some() => format!("src/config/{section}.rs"),
+        None => "src/config.rs".to_owned(),
     };
     let source = text(&file);
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
@@ -168,8 +201,9 @@ fn documented_rules(settings: &RiskSettings) -> BTreeMap<&'static str, (&'static
         ("trading_state", "Trading state (`reduce_only`, `halted`); locks on the account, the symbol, the broker or everything; `reduce_only` of an intent", "active".to_owned(), "`trading_halted`, `reduce_only`, `daily_loss_exceeded`"),
         ("intent_age", "Time since the intent's deadline. The id stays free", "see `doors.*`".to_owned(), "`intent_expired`"),
         ("order_size", "Quantity of one order", instruments("max order size"), "`order_size_exceeded`"),
+        ("live_order_size", "Notional of one live order", "none: live needs one".to_owned(), "`order_size_exceeded`"),
         ("max_notional", "Per account and symbol: notional of the order alone, and of the position after every open order of its side fills, at the higher of limit price and reference price", instruments("notional cap"), "`risk_locked`"),
-        ("position_limit", "Per account and symbol: the position after every open order of its side fills, long or short", instruments("max position"), "`risk_locked`"),
+        ("position_limit", "Per account and symbol: the position after every open order of its side fills, long or short", format!("{}; selling into a short position is denied in live", instruments("max position")), "`risk_locked`"),
         ("price_collar", "Distance of a limit price beyond the reference price on the losing side", format!("{} %", settings.price_collar_percent), "`risk_locked`, `reference_price_missing`"),
         ("max_daily_notional", "Notional routed in one trading day, over all accounts and, where configured, per account; at the limit price, for market orders at the reference price", settings.daily_notional_limit.clone(), "`daily_notional_exceeded`"),
         ("max_daily_loss", "Loss of the trading day, per account and over all accounts, including fees and the expected losses of open orders; the caller's values count where they are worse. A realised breach sets a lock", settings.daily_loss_limit.clone(), "`daily_loss_exceeded`, `reference_price_missing`"),
@@ -207,12 +241,19 @@ fn map_names_every_room() {
     let architecture = text(ARCHITECTURE);
     let mut documented: Vec<&str> = architecture
         .lines()
-        .filter_map(|line| line.strip_prefix("| `src/")?.split(['/', '`', '.']).next())
+        .filter_map(|line| {
+            let path = line.strip_prefix("| `")?;
+            let inside = path
+                .strip_prefix("src/")
+                .or_else(|| path.strip_prefix("clients/rust/src/"))?;
+            inside.split(['/', '`', '.']).next()
+        })
         .collect();
     documented.sort_unstable();
     documented.dedup();
     let mut rooms = Vec::new();
-    for entry in std::fs::read_dir(path("src")).expect("src") {
+    let directories = ["src", "clients/rust/src"].map(|directory| std::fs::read_dir(path(directory)).expect("sources"));
+    for entry in directories.into_iter().flatten() {
         let entry = entry.expect("an entry").file_name();
         let name = entry.to_string_lossy();
         let room = name.split('.').next().unwrap_or_default().to_owned();

@@ -7,10 +7,13 @@ use order_router::domain::intent::Intent;
 use order_router::domain::time::Timestamp;
 use order_router::fault::{Fault, FaultCode};
 use order_router::wire::adjustment::{AdjustmentEvent, decode_adjustment};
+use order_router::wire::balance::BalanceEvent;
 use order_router::wire::brokers::BrokerList;
 use order_router::wire::day::DayEvent;
 use order_router::wire::dead_letter::DeadLetter;
+use order_router::wire::environment::EnvironmentEvent;
 use order_router::wire::health::WorkerHealth;
+use order_router::wire::heartbeat::{HeartbeatAnswer, HeartbeatEvent, decode_heartbeat};
 use order_router::wire::intent::{MissingIdPolicy, decode_intent};
 use order_router::wire::journal_loss::JournalLossEvent;
 use order_router::wire::journal_report::decode_journal_report;
@@ -20,9 +23,10 @@ use order_router::wire::market_quote::decode_quote;
 use order_router::wire::note::{NoteEvent, decode_note_request};
 use order_router::wire::order_reference::{CancelAllReply, decode_cancel_all, decode_order_selector};
 use order_router::wire::problem::Problem;
+use order_router::wire::replace::decode_replace;
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::risk_signal::RiskSignal;
-use order_router::wire::state::{RouterState, StateEvent, decode_state_change};
+use order_router::wire::state::{RouterState, StateEvent, decode_state_change, decode_state_get};
 use order_router::wire::submission::SubmissionEvent;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -102,6 +106,7 @@ fn read_request(schema: &str, body: &[u8], door: Door) -> Option<Result<(), Faul
     Some(match schema {
         "adjustment-request" => decode_adjustment(body).map(|_| ()),
         "execution-intent" => decode_intent(body, missing_id).map(|_| ()),
+        "heartbeat-request" => decode_heartbeat(body).map(|_| ()),
         "limits-change-request" => LimitsChangeRequest::decode(body).map(|_| ()),
         "lock-lift-request" => decode_lift_request(body).map(|_| ()),
         "lock-set-request" => decode_lock_request(body).map(|_| ()),
@@ -109,7 +114,9 @@ fn read_request(schema: &str, body: &[u8], door: Door) -> Option<Result<(), Faul
         "note-request" => decode_note_request(body).map(|_| ()),
         "order-reference" => decode_order_selector(body).map(|_| ()),
         "cancel-all-request" => decode_cancel_all(body).map(|_| ()),
+        "replace-request" => decode_replace(body).map(|_| ()),
         "state-change-request" => decode_state_change(body).map(|_| ()),
+        "state-get-request" => decode_state_get(body).map(|_| ()),
         _ => return None,
     })
 }
@@ -122,10 +129,14 @@ fn encode_again(schema: &str, body: &[u8]) -> Option<String> {
     }
     Some(match schema {
         "adjustment-event" => round_trip::<AdjustmentEvent>(body),
+        "balance-event" => round_trip::<BalanceEvent>(body),
         "brokers" => round_trip::<BrokerList>(body),
+        "environment-event" => round_trip::<EnvironmentEvent>(body),
         "cancel-all-answer" => round_trip::<CancelAllReply>(body),
         "day-event" => round_trip::<DayEvent>(body),
         "health" => round_trip::<WorkerHealth>(body),
+        "heartbeat-answer" => round_trip::<HeartbeatAnswer>(body),
+        "heartbeat-event" => round_trip::<HeartbeatEvent>(body),
         "journal-loss-event" => round_trip::<JournalLossEvent>(body),
         "limits-event" => round_trip::<LimitsEvent>(body),
         "dead-letter" => round_trip::<DeadLetter>(body),
@@ -184,7 +195,7 @@ fn good_examples_parse_and_keep_every_digit() {
 fn journaled_report_restores_its_order() {
     let body = std::fs::read(path(GOOD).join("execution-report.journaled.json")).expect("the example");
     let (order, settlement) = decode_journal_report(&body).expect("a complete document");
-    assert_eq!(ExecutionReport::of(&order).order_id, order.order_id.as_str());
+    assert_eq!(ExecutionReport::from(&order).order_id, order.order_id.as_str());
     assert_eq!(settlement.deltas.position, "0.01".parse().unwrap());
 }
 

@@ -9,7 +9,7 @@ use crate::generated::{path, text};
 /// Documents outside of the folders below.
 const DOCUMENTS: &[&str] = &["README.md", "CHANGELOG.md"];
 /// Folders whose Markdown files are checked.
-const FOLDERS: &[&str] = &["docs", "subjects", "examples", "clients/python"];
+const FOLDERS: &[&str] = &["docs", "subjects", "examples", "clients/python", "clients/rust"];
 /// README.md is an entry page; details belong in `docs/`.
 const README_LINES_MAX: usize = 170;
 

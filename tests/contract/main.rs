@@ -8,6 +8,7 @@
 )]
 
 mod catalogue;
+mod deploy_files;
 mod documentation;
 mod examples;
 mod generated;

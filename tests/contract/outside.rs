@@ -80,3 +80,13 @@ fn asyncapi_document_is_valid() {
         skip("the AsyncAPI parser cannot be installed");
     }
 }
+
+#[test]
+fn alert_rules_and_dashboard_name_metrics_that_exist() {
+    run_python("tests/contract/monitoring.py", &[]);
+}
+
+#[test]
+fn kubernetes_overlays_are_valid_and_agree_with_the_repository() {
+    run_python("tests/contract/kubernetes.py", &[]);
+}

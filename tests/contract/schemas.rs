@@ -1,10 +1,13 @@
 //! `subjects/schemas` is generated from the wire types.
 
 use order_router::wire::adjustment::{AdjustmentEvent, AdjustmentRequest};
+use order_router::wire::balance::BalanceEvent;
 use order_router::wire::brokers::BrokerList;
 use order_router::wire::day::DayEvent;
 use order_router::wire::dead_letter::DeadLetter;
+use order_router::wire::environment::EnvironmentEvent;
 use order_router::wire::health::WorkerHealth;
+use order_router::wire::heartbeat::{HeartbeatAnswer, HeartbeatEvent, HeartbeatRequest};
 use order_router::wire::intent::ExecutionIntent;
 use order_router::wire::journal_loss::JournalLossEvent;
 use order_router::wire::limits::{LimitsChangeRequest, LimitsEvent};
@@ -13,9 +16,10 @@ use order_router::wire::market_quote::MarketQuote;
 use order_router::wire::note::{NoteEvent, NoteRequest};
 use order_router::wire::order_reference::{CancelAllReply, CancelAllRequest, OrderReference};
 use order_router::wire::problem::Problem;
+use order_router::wire::replace::ReplaceRequest;
 use order_router::wire::report::ExecutionReport;
 use order_router::wire::risk_signal::RiskSignal;
-use order_router::wire::state::{RouterState, StateChangeRequest, StateEvent};
+use order_router::wire::state::{RouterState, StateChangeRequest, StateEvent, StateGetRequest};
 use order_router::wire::submission::SubmissionEvent;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
@@ -40,14 +44,19 @@ pub fn all() -> Vec<(&'static str, String)> {
     vec![
         schema_of::<AdjustmentEvent>("adjustment-event"),
         schema_of::<AdjustmentRequest>("adjustment-request"),
+        schema_of::<BalanceEvent>("balance-event"),
         schema_of::<BrokerList>("brokers"),
         schema_of::<CancelAllReply>("cancel-all-answer"),
         schema_of::<CancelAllRequest>("cancel-all-request"),
         schema_of::<DayEvent>("day-event"),
         schema_of::<DeadLetter>("dead-letter"),
+        schema_of::<EnvironmentEvent>("environment-event"),
         schema_of::<ExecutionIntent>("execution-intent"),
         schema_of::<ExecutionReport>("execution-report"),
         schema_of::<WorkerHealth>("health"),
+        schema_of::<HeartbeatAnswer>("heartbeat-answer"),
+        schema_of::<HeartbeatEvent>("heartbeat-event"),
+        schema_of::<HeartbeatRequest>("heartbeat-request"),
         schema_of::<JournalLossEvent>("journal-loss-event"),
         schema_of::<LimitsChangeRequest>("limits-change-request"),
         schema_of::<LimitsEvent>("limits-event"),
@@ -61,10 +70,12 @@ pub fn all() -> Vec<(&'static str, String)> {
         schema_of::<NoteRequest>("note-request"),
         schema_of::<OrderReference>("order-reference"),
         schema_of::<Problem>("problem"),
+        schema_of::<ReplaceRequest>("replace-request"),
         schema_of::<RiskSignal>("risk-signal"),
         schema_of::<RouterState>("router-state"),
         schema_of::<StateChangeRequest>("state-change-request"),
         schema_of::<StateEvent>("state-event"),
+        schema_of::<StateGetRequest>("state-get-request"),
         schema_of::<SubmissionEvent>("submission-event"),
     ]
 }

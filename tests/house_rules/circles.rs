@@ -24,8 +24,9 @@ pub fn import_circles(sources: &[Source]) -> Vec<Violation> {
 fn import_edges(sources: &[Source]) -> Edges {
     let product = || sources.iter().filter(|source| !source.is_test_file());
     let files: BTreeMap<String, &str> = product()
-        .map(|source| (module_path(&source.path), source.path.as_str()))
+        .map(|source| (module_path(source), source.path.as_str()))
         .collect();
+    let rooms: BTreeMap<&str, Option<&str>> = product().map(|source| (source.path.as_str(), source.room())).collect();
     let mut edges = Edges::new();
     for source in product() {
         let targets = edges.entry(source.path.clone()).or_default();
@@ -35,7 +36,7 @@ fn import_edges(sources: &[Source]) -> Edges {
             }
             for path in paths_behind(source, offset + "crate".len(), "") {
                 let target = longest_module(&files, &path);
-                let is_same_room = |target: &&str| room(target) == room(&source.path) && **target != source.path;
+                let is_same_room = |target: &&str| rooms[*target] == source.room() && **target != source.path;
                 targets.extend(target.filter(is_same_room).map(str::to_owned));
             }
         }
@@ -81,15 +82,9 @@ fn longest_module<'a>(files: &BTreeMap<String, &'a str>, path: &str) -> Option<&
     }
 }
 
-fn module_path(path: &str) -> String {
-    path.trim_start_matches("src/")
-        .trim_end_matches(".rs")
-        .replace('/', "::")
-}
-
-fn room(path: &str) -> &str {
-    let inside = path.trim_start_matches("src/");
-    inside.split('/').next().unwrap_or_default().trim_end_matches(".rs")
+fn module_path(source: &Source) -> String {
+    let inside = source.inside().unwrap_or(&source.path);
+    inside.trim_end_matches(".rs").replace('/', "::")
 }
 
 /// Returns the names of the files on a way from a file back to itself.

@@ -20,6 +20,9 @@ use std::path::Path;
 use rules::Violation;
 use source::Source;
 
+/// The crate of the client.
+const CLIENT: &str = "clients/rust";
+
 /// The files below a directory with one of these extensions, as paths from the top of the repository.
 fn files(directory: &str, extensions: &[&str]) -> Vec<String> {
     let Ok(entries) = read_dir(root().join(directory)) else {
@@ -47,8 +50,13 @@ fn text(path: &str) -> String {
     read_to_string(root().join(path)).unwrap_or_else(|error| panic!("reading {path}: {error}"))
 }
 
+/// The sources of both crates. The rooms of the client are rooms of the router, which re-exports them.
+fn source_files() -> Vec<String> {
+    [files("src", &[".rs"]), files(&format!("{CLIENT}/src"), &[".rs"])].concat()
+}
+
 fn sources() -> Vec<Source> {
-    files("src", &[".rs"])
+    source_files()
         .iter()
         .map(|path| Source::new(path, &text(path)))
         .collect()
@@ -68,10 +76,9 @@ fn assert_none(violations: &[Violation]) {
 #[test]
 fn sources_keep_the_rules() {
     let sources = sources();
-    assert!(
-        sources.iter().any(|source| source.path == "src/lib.rs"),
-        "the sources have been found"
-    );
+    for root in ["src/lib.rs".to_owned(), format!("{CLIENT}/src/lib.rs")] {
+        assert!(sources.iter().any(|source| source.path == root), "{root} is found");
+    }
     assert_none(&sources.iter().flat_map(rules::all).collect::<Vec<_>>());
 }
 
@@ -82,12 +89,14 @@ fn no_file_imports_itself_through_others() {
 
 #[test]
 fn sources_and_documents_use_plain_words() {
-    let mut paths = files("src", &[".rs"]);
+    let mut paths = source_files();
     for (directory, extensions) in [
         ("docs", &[".md"][..]),
         ("subjects", &[".md", ".yaml", ".schema.json"]),
         ("examples", &[".md", ".py"]),
         ("clients", &[".md", ".py"]),
+        ("console/src", &[".ts", ".tsx"]),
+        ("console/tests", &[".py"]),
     ] {
         paths.extend(files(directory, extensions));
     }
@@ -118,7 +127,7 @@ fn lua_scripts_contain_no_redis_key() {
 
 #[test]
 fn module_files_are_named_after_their_module() {
-    let directories = ["src", "tests", "benches", "examples"];
+    let directories = ["src", "tests", "benches", "examples", "clients"];
     let files = directories.iter().flat_map(|directory| files(directory, &[".rs"]));
     assert_none(&files.flat_map(|path| rules::file_name(&path)).collect::<Vec<_>>());
 }

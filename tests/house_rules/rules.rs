@@ -7,7 +7,22 @@ use crate::source::Source;
 /// A room of `src/` and the rooms it may import.
 const ROOMS: &[(&str, &[&str])] = &[
     ("cli", ANY),
+    ("client", &["bus", "wire", "fault", "config", "domain"]),
     ("bench", &["bus", "wire", "fault", "config", "domain"]),
+    ("chaos", &["bus", "wire", "fault", "config", "domain"]),
+    (
+        "audit",
+        &[
+            "worker",
+            "order_log",
+            "bus",
+            "store",
+            "wire",
+            "fault",
+            "config",
+            "domain",
+        ],
+    ),
     (
         "sidecar",
         &[
@@ -39,7 +54,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("venue", &["config"]),
-    ("telemetry", &["http", "config", "domain"]),
+    ("telemetry", &["http", "repeated_log", "config", "domain"]),
     ("http", &["repeated_log"]),
     ("repeated_log", &[]),
     ("bus", &["repeated_log", "wire", "fault", "config", "domain"]),
@@ -52,6 +67,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("domain", &[]),
 ];
 const ANY: &[&str] = &["*"];
+
+/// The crate of the client, as Rust names it.
+const CLIENT_CRATE: &str = "order_router_client";
 
 /// A word that is banned in the product's code: the word, the directories exempt from the ban, and its replacement.
 const BANNED: &[(&str, &[&str], &str)] = &[
@@ -108,7 +126,7 @@ const BANNED: &[(&str, &[&str], &str)] = &[
     ("dbg!", &[], "log it with `tracing::debug!`"),
 ];
 
-const SUBJECTS_FILE: &str = "src/bus/subjects.rs";
+const SUBJECTS_FILE: &str = "clients/rust/src/bus/subjects.rs";
 /// "risk." alone would be the field `risk` of an intent too.
 const SUBJECT_BEGINNINGS: &[&str] = &["orders.", "risk.alerts", "router.", "market."];
 /// Settings have dotted names too ("orders.rate_per_second"), and no subject can get into `config`: it does not see the bus.
@@ -127,6 +145,7 @@ const TOP_LEVEL: &[&str] = &[
     "src",
     "subjects",
     "clients",
+    "console",
     "deploy",
     "tests",
     "docker-compose.yml",
@@ -135,6 +154,7 @@ const TOP_LEVEL: &[&str] = &[
     "docs",
     "Makefile",
     "examples",
+    "fuzz",
     "benches",
     "LICENSE",
 ];
@@ -205,6 +225,31 @@ pub fn imports(source: &Source) -> Vec<Violation> {
                 format!("`{room}` must not import `{name}`: it may import {may}; {hint}"),
             ));
         }
+    }
+    found
+}
+
+/// A room of the router re-exports its own part of the client and no other, so that every edge between rooms shows.
+pub fn client_paths(source: &Source) -> Vec<Violation> {
+    let Some(room) = source.room().filter(|_| !source.is_client()) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for offset in source.words(CLIENT_CRATE) {
+        let mut names = Vec::new();
+        match source.after_colons(offset + CLIENT_CRATE.len()) {
+            Some(next) => collect_first_names(source, next, &mut names),
+            None => names.push((offset, CLIENT_CRATE.to_owned())),
+        }
+        found.extend(
+            names
+                .into_iter()
+                .filter(|(_, name)| name != room)
+                .map(|(offset, name)| {
+                    let message = format!("`{CLIENT_CRATE}::{name}` hides the room: write `crate::{name}::…`");
+                    at(source, offset, message)
+                }),
+        );
     }
     found
 }
@@ -376,7 +421,7 @@ pub fn top_level(entries: &[String], ignored: &str) -> Vec<Violation> {
 
 /// Every rule on one Rust source.
 pub fn all(source: &Source) -> Vec<Violation> {
-    [imports, banned_words, literals, lengths]
+    [imports, client_paths, banned_words, literals, lengths]
         .iter()
         .flat_map(|rule| rule(source))
         .collect()

@@ -149,7 +149,14 @@ fn g() { format!("{{or}}:order:{id}"); } //!!
 mod tests { const F: &str = "orders.submit.binance.a"; const G: &str = "{or}:x"; }
 "##;
     assert_marked(rules::literals, "src/worker/events.rs", text);
-    assert!(check(rules::literals, "src/bus/subjects.rs", "const A: &str = \"orders.x\";").is_empty());
+    assert!(
+        check(
+            rules::literals,
+            "clients/rust/src/bus/subjects.rs",
+            "const A: &str = \"orders.x\";"
+        )
+        .is_empty()
+    );
     assert!(check(rules::literals, "src/store/keys.rs", "const A: &str = \"{or}:x\";").is_empty());
     assert!(
         check(
@@ -240,4 +247,32 @@ fn unlisted_top_level_entry_is_found() {
         found[0].starts_with("NOTES.md:1: ") && found[1].starts_with("utils:1: "),
         "{found:?}"
     );
+}
+
+#[test]
+fn a_room_reexports_its_own_part_of_the_client() {
+    let own = "pub use order_router_client::wire::*;";
+    assert!(check(rules::client_paths, "src/wire.rs", own).is_empty());
+    assert!(check(rules::client_paths, "src/lib.rs", "pub use order_router_client::fault;").is_empty());
+    assert_eq!(check(rules::client_paths, "src/store/a.rs", own).len(), 1);
+    let group = "use order_router_client::{wire::a, bus::b};";
+    assert_eq!(check(rules::client_paths, "src/wire/a.rs", group).len(), 1);
+    assert_eq!(
+        check(
+            rules::client_paths,
+            "src/wire/a.rs",
+            "use order_router_client as client;"
+        )
+        .len(),
+        1
+    );
+}
+
+#[test]
+fn rules_hold_in_the_client_too() {
+    let path = "clients/rust/src/wire/a.rs";
+    assert_eq!(check(rules::imports, path, "use crate::bus::subjects;").len(), 1);
+    assert_eq!(check(rules::imports, path, "use super::super::bus::subjects;").len(), 1);
+    assert!(check(rules::imports, path, "use crate::domain::id;").is_empty());
+    assert_eq!(check(rules::banned_words, path, "fn f(x: f64) {}").len(), 1);
 }

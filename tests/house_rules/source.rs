@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::CLIENT;
+
 /// A string literal without its quotes; escapes are unchanged.
 pub struct Literal {
     pub offset: usize,
@@ -51,9 +53,20 @@ impl Source {
         self.path.ends_with("_tests.rs") || self.path.ends_with("/tests.rs")
     }
 
+    /// The path below `src/` of the file's crate.
+    pub fn inside(&self) -> Option<&str> {
+        let below = self.path.strip_prefix(CLIENT).map_or(&*self.path, |path| &path[1..]);
+        below.strip_prefix("src/")
+    }
+
+    /// Whether the file belongs to the client's crate.
+    pub fn is_client(&self) -> bool {
+        self.path.starts_with(CLIENT)
+    }
+
     /// The room a file belongs to; `None` for the crate's roots.
     pub fn room(&self) -> Option<&str> {
-        let inside = self.path.strip_prefix("src/")?;
+        let inside = self.inside()?;
         let room = inside.split('/').next()?.trim_end_matches(".rs");
         (!matches!(inside, "lib.rs" | "main.rs")).then_some(room)
     }
@@ -63,7 +76,7 @@ impl Source {
         let inline = self
             .words("mod")
             .filter(|&at| at < offset && offset < self.item_end(at));
-        self.path.matches('/').count() + inline.count()
+        1 + self.inside().unwrap_or_default().matches('/').count() + inline.count()
     }
 
     /// The offsets of a word in the code: "f64" is not in "as_f64". Punctuation may be part of the word

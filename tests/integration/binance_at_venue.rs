@@ -60,6 +60,7 @@ fn adapter_before(venue: &TestVenue, inbox: &Arc<CountingInbox>, stop: &Cancella
             secret_variable: "UNUSED_SECRET".to_owned(),
         },
         symbols: vec![Symbol::parse("BTCUSDT").unwrap()],
+        self_trade_prevention: "EXPIRE_MAKER".to_owned(),
         time_limits: TimeLimits::default(),
     };
     let (inbox, stop) = (inbox.clone(), stop.clone());

@@ -84,10 +84,11 @@ async fn every_endpoint_gets_its_requests() {
         let call = fixture.handler.calls.lock().unwrap().last().unwrap().clone();
         assert_eq!(call.endpoint, endpoint);
         let ids = (call.broker.as_deref(), call.account.as_deref());
-        let expected = if endpoint.subject().contains('*') {
-            (Some("ibkr"), Some("a2"))
-        } else {
-            (None, None)
+        let expected = match endpoint.subject().matches('*').count() {
+            0 => (None, None),
+            // A heartbeat is of an account, whatever its brokers.
+            1 => (None, Some("ibkr")),
+            _ => (Some("ibkr"), Some("a2")),
         };
         assert_eq!(ids, expected);
         assert!(!call.is_durable);

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use order_router::brokers::adapter::{BookedEffect, BrokerAdapter, Placement};
 use order_router::brokers::conformance::{
-    CaseTerms, ConformanceHarness, HarnessResult, PlacementDeadline, PlacementLease, VenueFault, run_suite,
+    CaseTerms, ConformanceHarness, HarnessResult, PlacementDeadline, PlacementLease, VenueFault, VenueLeg, run_suite,
 };
 use order_router::brokers::paper::{PaperVenue, binance, ibkr};
 use order_router::brokers::port::{BookError, PaperBook};
@@ -29,11 +29,12 @@ use order_router::domain::order::Order;
 use order_router::domain::order_key::OrderKey;
 use order_router::domain::order_terms::{Mode, OrderType};
 use order_router::domain::quantity::{Price, Quantity};
+use order_router::domain::replace::{LegWord, ReplaceTerms};
 use order_router::domain::reservation::Reservation;
 use order_router::domain::settlement::SumDeltas;
 use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{VenueOrderState, VenueReport};
-use order_router::risk::{Approved, RiskDecision, RuleInput, evaluate};
+use order_router::risk::{Approved, ApprovedUnderCaps, RiskDecision, RuleInput, evaluate};
 use order_router::store::Store;
 use order_router::store::orders::reserve::{
     ClaimRequest, ClaimStep, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
@@ -167,6 +168,7 @@ pub async fn claim(
         reference_price: instrument.reference_price,
         has_market_price: true,
         reservation: &reservation,
+        is_replacement: false,
         limits: &limits,
         control: &ControlState::without_overrides(),
         daily_pnl: &DailyPnl::zero(now.utc_date()),
@@ -297,6 +299,7 @@ impl ConformanceHarness for StoreHarness {
                 fills: vec![],
                 state: VenueOrderState::Working,
                 cumulative_quantity: None,
+                legs: LegWord::default(),
                 due: None,
             };
             let booked = self.book.book_placement(approved.inner(), acknowledgement).await;
@@ -323,6 +326,48 @@ impl ConformanceHarness for StoreHarness {
         Ok(())
     }
 
+    async fn approve_terms(&self, order: &Order, terms: &ReplaceTerms) -> HarnessResult<ApprovedUnderCaps<Placement>> {
+        let now = Timestamp::now();
+        let intent = Intent {
+            quantity: terms.quantity,
+            price: Some(terms.price),
+            ..intent_for(
+                &self.instrument,
+                CaseTerms::buy(order.order_type, order.time_in_force, 1),
+            )
+        };
+        let limits = limits::risk_limits(&LimitSettings::of(&Settings::default())).unwrap();
+        let deadline = now.saturating_add(std::time::Duration::from_secs(60));
+        let evaluation = evaluate(&RuleInput {
+            intent: &intent,
+            instrument: &self.instrument,
+            quantity_units: 0,
+            reference_price: self.instrument.reference_price,
+            has_market_price: true,
+            reservation: &order.reservation,
+            is_replacement: true,
+            limits: &limits,
+            control: &ControlState::without_overrides(),
+            daily_pnl: &DailyPnl::zero(now.utc_date()),
+            deadline,
+            now,
+        });
+        let placement = Placement {
+            order: order.under_terms(terms).map_err(|error| error.to_string())?,
+            reference_price: self.instrument.reference_price,
+            quote_currency: self.instrument.quote.clone(),
+            deadline,
+            lease: LeaseToken::generate(),
+            figures: Metadata::new(),
+        };
+        let approved = evaluation.approve_under_caps(placement);
+        approved.ok_or_else(|| "a rule stops the new terms".into())
+    }
+
+    async fn open_legs(&self, _: &OrderId) -> HarnessResult<Vec<VenueLeg>> {
+        Err("the venue has its book in the store".into())
+    }
+
     async fn advance_clock_to(&self, at: Timestamp) {
         self.clock_ms.fetch_max(at.as_milliseconds(), Ordering::SeqCst);
     }
@@ -335,6 +380,6 @@ async fn paper_venues_conform_over_redis() {
         let rig = &rig;
         let passed = run_suite(async || Ok(StoreHarness::start(rig, name).await)).await;
         let passed = passed.unwrap_or_else(|failure| panic!("{name}: {failure}"));
-        assert_eq!(passed.len(), 27, "{name}: {passed:?}");
+        assert_eq!(passed.len(), 29, "{name}: {passed:?}");
     }
 }

@@ -31,16 +31,22 @@ use crate::support::process::repository;
 use crate::support::servers::{NatsOptions, NatsServer};
 
 /// Starts a server with the accounts of `deploy/nats.conf`.
-async fn shipped() -> NatsServer {
+pub async fn shipped() -> NatsServer {
+    shipped_with("").await
+}
+
+/// As [`shipped`], with one more user, a block of the list.
+pub async fn shipped_with(user: &str) -> NatsServer {
     let config = std::fs::read_to_string(repository().join("deploy/nats.conf")).unwrap();
     let mut accounts = config[config.find("\naccounts {").unwrap()..].to_owned();
     for user in [
-        "worker", "topology", "sidecar", "client", "market", "archive", "operator",
+        "worker", "topology", "sidecar", "alpha", "client", "market", "archive", "operator",
     ] {
         let variable = format!("$DEPLOY_NATS_{}_PASSWORD", user.to_uppercase());
         assert!(accounts.contains(&variable));
         accounts = accounts.replace(&variable, &format!("{user}-test"));
     }
+    let accounts = accounts.replacen("users: [", &format!("users: [\n{user}\n"), 1);
     NatsServer::start_with(NatsOptions {
         extra_config: accounts,
         ..NatsOptions::default()
@@ -48,7 +54,7 @@ async fn shipped() -> NatsServer {
     .await
 }
 
-async fn command(nats: &NatsServer, user: &str, args: &[&str]) -> Output {
+pub async fn command(nats: &NatsServer, user: &str, args: &[&str]) -> Output {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_order-router"));
     command
         .args(["--nats-url", &nats.url()])
@@ -57,6 +63,22 @@ async fn command(nats: &NatsServer, user: &str, args: &[&str]) -> Output {
         .env("ORDER_ROUTER_NATS_PASSWORD", format!("{user}-test"))
         .kill_on_drop(true);
     tokio::time::timeout(SOON, command.output()).await.unwrap().unwrap()
+}
+
+/// An algorithm arms and disarms its dead man's switch.
+async fn heartbeats_are_for_algorithms(nats: &NatsServer) {
+    let beat = ["heartbeat", "--account", "alpha"];
+    for (more, expected) in [
+        (
+            vec!["--fires-after-ms", "60000"],
+            "alpha: armed for 60000 ms, fires at ",
+        ),
+        (vec!["--disarm", "--reason", "done"], "alpha: disarmed"),
+    ] {
+        let output = command(nats, "client", &[&beat[..], &more[..]].concat()).await;
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.starts_with(expected), "{output:?}");
+    }
 }
 
 /// Only an operator locks, lifts and halts; an algorithm gets `trading_halted`.
@@ -184,7 +206,7 @@ async fn archiving_has_a_user_of_its_own(nats: &NatsServer) {
 }
 
 /// Connects as one of the shipped users.
-async fn raw_connection(nats: &NatsServer, user: &str) -> async_nats::Client {
+pub async fn raw_connection(nats: &NatsServer, user: &str) -> async_nats::Client {
     async_nats::ConnectOptions::with_user_and_password(user.to_owned(), format!("{user}-test"))
         .request_timeout(Some(Duration::from_millis(500)))
         .connect(nats.url())
@@ -193,7 +215,7 @@ async fn raw_connection(nats: &NatsServer, user: &str) -> async_nats::Client {
 }
 
 /// Returns a worker's settings for the shipped server.
-fn user_settings(rig: &Rig, name: &str) -> Settings {
+pub fn user_settings(rig: &Rig, name: &str) -> Settings {
     let mut settings = rig.settings.clone();
     settings.nats.user = Some(name.to_owned());
     settings.nats.password = Some(Secret::new(format!("{name}-test")));
@@ -447,6 +469,7 @@ async fn every_user_has_the_permissions_it_needs_and_no_more() {
         (Some("d1"), Some(5))
     );
     notes_are_for_the_sidecar(&nats).await;
+    heartbeats_are_for_algorithms(&nats).await;
     locks_and_the_kill_switch(&nats).await;
     let window = "nats.duplicate_window_s=1";
     // A worker does not create the archive.

@@ -24,6 +24,7 @@ use order_router::domain::order::Order;
 use order_router::domain::order_terms::TimeInForce;
 use order_router::domain::quantity::Price;
 use order_router::domain::reason::{Reason, ReasonCode};
+use order_router::domain::replace::LegWord;
 use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{Fill, VenueOrderState, VenueReport};
 use order_router::risk::Approved;
@@ -158,6 +159,7 @@ impl Venue {
             },
             state: VenueOrderState::Working,
             cumulative_quantity: None,
+            legs: LegWord::default(),
             due: None,
         };
         self.0

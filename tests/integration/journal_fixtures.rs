@@ -17,14 +17,18 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::jetstream;
 use order_router::bus::journal::limits::JournaledLimits;
+use order_router::bus::stream_entry::StoredEntry;
 use order_router::bus::subjects;
 use order_router::config::brokers::RestFill;
 use order_router::config::limits::LimitSettings;
 use order_router::domain::id::{AccountId, BrokerId};
+use order_router::domain::settlement::SumDeltas;
 use order_router::domain::time::Timestamp;
 use order_router::wire::journal_loss::{JournalChange, JournalLossEvent};
+use order_router::wire::journal_report::{JournalReportError, restore_order};
 use order_router::wire::report::ExecutionReport;
 use order_router::worker::Worker;
+use order_router::worker::rebuild::fold_journal::decode_entry;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -39,6 +43,8 @@ use crate::support::process::repository;
 const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// The variable that names a fixture to record.
 const UPDATE: &str = "UPDATE_FIXTURES";
+/// The bytes that damage a report, in turn.
+const DAMAGE: &[u8] = b"0x\"}\xff-.T,";
 
 /// One line of a fixture.
 #[derive(Debug, Serialize, Deserialize)]
@@ -346,5 +352,61 @@ fn fixtures_have_an_entry_of_every_kind() {
         ] {
             assert!(kinds.contains(kind), "{name} has no {kind}: {kinds:?}");
         }
+    }
+}
+
+#[test]
+fn damaged_report_is_refused_by_name_exactly_where_no_order_can_be_restored_from_it() {
+    let (mut read, mut refused) = (0, 0);
+    for name in fixture_names() {
+        let entries = read_fixture(&name);
+        for entry in entries.iter().filter(|entry| subjects::is_report(&entry.subject)) {
+            let body = entry.body.as_bytes();
+            assert!(is_read(entry, body), "{}", entry.body);
+            for (at, damage) in (0..body.len()).step_by(3).zip(DAMAGE.iter().cycle()) {
+                let mut damaged = body.to_vec();
+                damaged[at] = *damage;
+                *(if is_read(entry, &damaged) {
+                    &mut read
+                } else {
+                    &mut refused
+                }) += 1;
+                assert!(at == 0 || !is_read(entry, &body[..at]), "cut at {at}");
+            }
+        }
+    }
+    // A damaged text may still be one; a damaged name, number or time is none.
+    assert!(read > 100 && refused > 100, "{read} {refused}");
+}
+
+/// Reports whether a rebuild reads a report, after a comparison with the plain decoding of all of it: either reads the same,
+/// or refuses it for the same reason.
+fn is_read(entry: &FixtureEntry, body: &[u8]) -> bool {
+    let plain: Result<ExecutionReport, _> = serde_json::from_slice(body);
+    let plain = plain.map_err(|error| error.to_string());
+    let decoded = ExecutionReport::decode(body).map_err(|error| error.to_string());
+    assert_eq!(decoded, plain);
+    let unreadable = |problem| JournalReportError {
+        order_id: "?".to_owned(),
+        problem,
+    };
+    let restored = plain.map_err(unreadable).and_then(restore_order);
+    let moved = restored
+        .map_err(|error| error.to_string())
+        .and_then(|(_, settlement)| SumDeltas::try_from(settlement.deltas).map_err(|error| error.to_string()));
+    let folded = decode_entry(Ok(StoredEntry {
+        subject: entry.subject.clone(),
+        sequence: entry.sequence,
+        body: body.to_vec().into(),
+        stored_at: entry.stored_at,
+    }));
+    match (moved, folded) {
+        (Ok(_), Ok(_)) => true,
+        (Err(problem), Err(error)) => {
+            let named = format!("the journal's entry {}: {problem}", entry.sequence);
+            assert_eq!(error.to_string(), named);
+            false
+        }
+        (moved, folded) => panic!("{moved:?}, but a rebuild: {:?}", folded.err()),
     }
 }

@@ -36,6 +36,7 @@ fn account(settings: &mut Settings, set: impl FnOnce(&mut AccountSettings)) {
         daily_loss_limit: None,
         stop_loss: None,
         max_open_orders: None,
+        heartbeat_timeout_ms: None,
         max_positions: BTreeMap::new(),
     };
     set(&mut account);

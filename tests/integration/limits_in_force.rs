@@ -65,7 +65,7 @@ async fn refusal_at_start(settings: &Settings) -> String {
     error.to_string()
 }
 
-async fn command(rig: &Rig, settings: &Settings, args: &[&str]) -> Output {
+pub async fn command(rig: &Rig, settings: &Settings, args: &[&str]) -> Output {
     let file = tempfile::NamedTempFile::new_in(&rig.settings.data_dir.0).unwrap();
     std::fs::write(file.path(), toml::to_string(settings).unwrap()).unwrap();
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_order-router"));
@@ -76,7 +76,7 @@ async fn command(rig: &Rig, settings: &Settings, args: &[&str]) -> Output {
     tokio::time::timeout(SOON, command.output()).await.unwrap().unwrap()
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),

@@ -188,7 +188,7 @@ async fn gauges_cover_orders_queues_journal_and_limits() {
         assert_eq!(scrape.get("order_router_queue_capacity", &labels), Some(&*capacity));
         assert_eq!(scrape.get("order_router_queue_length", &labels), Some("0"));
     }
-    let labels = [("broker", "ibkr"), ("queue", "cancels")];
+    let labels = [("broker", "ibkr"), ("mode", "paper"), ("queue", "cancels")];
     let capacity = settings.brokers.task.cancel_queue_max.to_string();
     assert_eq!(
         scrape.get("order_router_broker_queue_capacity", &labels),

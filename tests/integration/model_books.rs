@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use order_router::config::Settings;
 use order_router::config::limits::LimitSettings;
-use order_router::domain::adjustment::{fee_adjustment_deltas, position_adjustment_deltas};
+use order_router::domain::adjustment_deltas::{fee_adjustment_deltas, position_adjustment_deltas};
 use order_router::domain::content_hash::ContentHash;
 use order_router::domain::control::{ControlState, LockScope};
 use order_router::domain::daily_pnl::{DailyPnl, ProfitView};
@@ -40,7 +40,9 @@ use order_router::store::orders::settle::{LossWatch, SettleOutcome, SettleReques
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
 use order_router::store::rebuild::lease::StoreRebuild;
 use order_router::store::rebuild::orders::OrderReplay;
-use order_router::store::sums::adjustment::{AdjustmentBooking, BookAdjustmentOutcome, MarkAdjustmentOutcome};
+use order_router::store::sums::adjustment::{
+    AdjustmentBooking, AdjustmentMode, BookAdjustmentOutcome, MarkAdjustmentOutcome,
+};
 use order_router::store::sums::day::{DayRoll, DayRollOutcome};
 use order_router::store::sums::ledgers::LedgerOwner;
 use order_router::wire::journal_report::{build_journal_report, build_settled_report, decode_journal_report};
@@ -331,11 +333,18 @@ impl StoreUnderTest {
             created_at: Timestamp::now(),
         };
         let deadline = Timestamp::now().saturating_add(Duration::from_secs(60));
-        let booked = self.store.book_adjustment(&booking, deadline).await.unwrap();
+        let booked = self
+            .store
+            .book_adjustment(&booking, AdjustmentMode::Active, deadline)
+            .await
+            .unwrap();
         if booked != BookAdjustmentOutcome::Booked {
             return booked;
         }
-        let again = self.store.book_adjustment(&booking, deadline).await;
+        let again = self
+            .store
+            .book_adjustment(&booking, AdjustmentMode::Active, deadline)
+            .await;
         assert!(matches!(again, Ok(BookAdjustmentOutcome::AlreadyKnown(_))), "{again:?}");
         self.journal.push(JournalEvent::Adjustment(Box::new(booking.clone())));
         let sequence = u64::try_from(self.journal.len()).unwrap();
@@ -361,6 +370,7 @@ impl StoreUnderTest {
             reference_price,
             has_market_price: true,
             reservation: &order.reservation,
+            is_replacement: false,
             limits: &self.limits,
             control: &ControlState::without_overrides(),
             daily_pnl: &DailyPnl {

@@ -17,6 +17,7 @@ use order_router::domain::order_terms;
 use order_router::domain::order_terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::quantity::{Price, Quantity};
 use order_router::domain::reason::{Reason, ReasonCode};
+use order_router::domain::replace::LegWord;
 use order_router::domain::reservation::Reservation;
 use order_router::domain::settlement::SumDeltas;
 use order_router::domain::symbol::Symbol;
@@ -125,6 +126,7 @@ pub fn report(message: &Message) -> VenueReport {
             ReportedState::Rejected => VenueOrderState::Rejected(reason(ReasonCode::BrokerRejected)),
         },
         cumulative_quantity: message.counted.map(|units| exact(in_asset(units))),
+        legs: LegWord::default(),
         due: None,
     }
 }

@@ -133,6 +133,7 @@ impl Facts {
             trading_date: TradingDate::parse("2026-03-02").unwrap(),
             filled_cost: decimal("300"),
             earlier_exec_ids: Vec::new(),
+            legs: None,
             due: None,
             figures: order_router::domain::metadata::Metadata::new(),
         };
@@ -165,6 +166,7 @@ impl Facts {
             mode: Mode::Paper,
             version: 1,
             reason: None,
+            replace: None,
             settlement: Some(Box::new(settlement)),
         }
     }

@@ -37,6 +37,7 @@ impl Rig {
             risk: self.settings.risk.clone(),
             instruments: self.settings.instruments.clone(),
             accounts: self.settings.accounts.clone(),
+            brokers: self.settings.brokers.clone(),
             ..Settings::default()
         };
         settings.nats.url = self.nats.url();

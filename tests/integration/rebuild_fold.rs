@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use order_router::config::Settings;
-use order_router::domain::adjustment::position_adjustment_deltas;
+use order_router::domain::adjustment_deltas::position_adjustment_deltas;
 use order_router::domain::content_hash::ContentHash;
-use order_router::domain::id::{AdjustmentId, BrokerId, ClientOrderId, LeaseToken, OrderId, OrderIdPrefix};
+use order_router::domain::id::{AccountId, AdjustmentId, ClientOrderId, LeaseToken, OrderId, OrderIdPrefix};
 use order_router::domain::metadata::Metadata;
 use order_router::domain::order::Order;
 use order_router::domain::order_terms::Mode;
@@ -24,6 +24,7 @@ use order_router::domain::settlement::SumDeltas;
 use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{DueAction, DueTask};
 use order_router::store::Store;
+use order_router::store::control::dead_man_switches::JournaledSwitchEvent;
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
 use order_router::store::rebuild::fold::{FoldedState, ReportContext};
 use order_router::store::rebuild::lease::StoreRebuild;
@@ -355,8 +356,6 @@ async fn replay(store: &Store, rebuild: &StoreRebuild, events: &[(u64, FoldEvent
 
 /// Folds events.
 pub fn fold(state: &mut FoldedState, events: &[(u64, FoldEvent)], is_in_store: bool) {
-    let brokers = markets().iter().map(|market| BrokerId::new(market.broker).unwrap());
-    let in_store: BTreeSet<_> = brokers.filter(|_| is_in_store).collect();
     let stored_at = Timestamp::now();
     for (sequence, event) in events {
         match event {
@@ -365,11 +364,13 @@ pub fn fold(state: &mut FoldedState, events: &[(u64, FoldEvent)], is_in_store: b
                     stored_at,
                     settlement_id: read_settlement_header(&event.document).id,
                     retention: Settings::default().redis.retention(),
-                    in_store: &in_store,
+                    is_at_venue: !is_in_store,
                 };
                 state.apply_report(event, &context);
             }
-            FoldEvent::Submission(event) => _ = state.apply_submission(event, stored_at),
+            FoldEvent::Submission(event) => {
+                _ = state.apply_submission(event, stored_at, Settings::default().redis.retention())
+            }
             FoldEvent::Adjustment(booking) => _ = state.apply_adjustment(booking, *sequence, stored_at),
         }
         state.progress.sequence = *sequence;
@@ -452,6 +453,33 @@ fn remembered_stages(dump: &Dump) -> Vec<String> {
         other => panic!("{other:?}"),
     };
     entries.map(stage).collect()
+}
+
+#[test]
+fn armed_switches_survive_a_snapshot() {
+    let event = |account: &str, armed_ms| JournaledSwitchEvent {
+        account_id: AccountId::new(account).unwrap(),
+        armed_ms,
+        document: format!("{account} {armed_ms:?}").into(),
+    };
+    let mut state = FoldedState::default();
+    for (sequence, (account, armed_ms)) in (1..).zip([
+        ("a", Some(1_000)),
+        ("b", Some(5_000)),
+        ("a", Some(2_000)),
+        ("c", Some(9)),
+        ("b", None),
+    ]) {
+        state.apply_switch(event(account, armed_ms), sequence);
+    }
+    let armed: Vec<_> = state
+        .switches
+        .iter()
+        .map(|(account, (time, _))| (account.as_str(), *time))
+        .collect();
+    assert_eq!(armed, [("a", 2_000), ("c", 9)]);
+    assert_eq!(state.progress.switch_watermark, 5);
+    assert_eq!(through_snapshot(&state, 0), state);
 }
 
 /// Returns a state as a snapshot gives it back: what had ended up to a sequence in an earlier segment than the rest.

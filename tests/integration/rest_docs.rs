@@ -82,13 +82,7 @@ async fn docs_page_loads_only_files_of_the_sidecar() {
         };
         assert_eq!(response.header("content-type"), media_type, "{address}");
     }
-    for file in [
-        "nothing.js",
-        "swagger-initializer.js",
-        "..%2Fpage.html",
-        "%2e%2e",
-        "%ff",
-    ] {
+    for file in ["nothing.js", "swagger-initializer.js", "..%2Fpage.html", "%ff"] {
         let response = rest.get(&format!("/docs/{file}")).await;
         assert_eq!(
             (response.status, response.code().as_str()),

@@ -183,7 +183,8 @@ async fn oversized_body_is_refused_before_its_end() {
 async fn unknown_paths_and_methods_return_404_and_405() {
     let rest = Rest::start().await;
     for (method, path, status, allow) in [
-        ("GET", "/", 404, ""),
+        ("GET", "/console", 404, ""),
+        ("POST", "/", 405, "GET,HEAD"),
         ("GET", "/orders/", 404, ""),
         ("GET", "/nothing/here", 404, ""),
         ("POST", "/orders/BN-1/remarks", 404, ""),

@@ -22,28 +22,28 @@ use crate::support::poll;
 const ALL: [Capability; 3] = Capability::ALL;
 
 /// An API key and its `Authorization` header.
-struct TestKey {
+pub struct TestKey {
     key: ApiKey,
     bearer: String,
 }
 
 impl TestKey {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let key = ApiKey::generate();
         let bearer = format!("Bearer {}", key.reveal());
         Self { key, bearer }
     }
 
-    fn settings(&self, id: &str, capabilities: &[Capability], accounts: &[&str]) -> KeySettings {
+    pub fn settings(&self, id: &str, capabilities: &[Capability], accounts: &[&str]) -> KeySettings {
         KeySettings::new(&self.key, id, "Fund 7", capabilities, accounts)
     }
 
-    fn header(&self) -> [(&str, &str); 1] {
+    pub fn header(&self) -> [(&str, &str); 1] {
         [("Authorization", &self.bearer)]
     }
 }
 
-async fn rest_with(keys: Vec<KeySettings>) -> Rest {
+pub async fn rest_with(keys: Vec<KeySettings>) -> Rest {
     Rest::start_with(|settings| settings.keys.0 = keys).await
 }
 
@@ -64,7 +64,19 @@ fn operations() -> Vec<(&'static str, &'static str, String, Vec<Capability>)> {
         ("GET", "/orders/BN-known", none(), vec![Read, RouteOrders]),
         ("GET", by_id, none(), vec![Read, RouteOrders]),
         ("POST", "/orders/binance/cancel", order, vec![RouteOrders]),
+        (
+            "POST",
+            "/orders/binance/replace",
+            r#"{"order_id":"BN-known","price":1}"#.to_owned(),
+            vec![RouteOrders],
+        ),
         ("POST", "/orders/binance/cancel-all", "{}".to_owned(), vec![RouteOrders]),
+        (
+            "POST",
+            "/accounts/default/heartbeat",
+            r#"{"timeout_ms":5000}"#.to_owned(),
+            vec![RouteOrders],
+        ),
         ("GET", "/orders/log", none(), vec![Read]),
         (
             "POST",
@@ -72,6 +84,7 @@ fn operations() -> Vec<(&'static str, &'static str, String, Vec<Capability>)> {
             r#"{"notes":"n"}"#.to_owned(),
             vec![RouteOrders],
         ),
+        ("GET", "/orders/1/history", none(), vec![Read]),
         ("GET", "/executions", none(), vec![Read]),
         ("GET", "/positions", none(), vec![Read]),
         ("POST", CLOSE_PATH, "{}".to_owned(), vec![RouteOrders]),
@@ -82,6 +95,7 @@ fn operations() -> Vec<(&'static str, &'static str, String, Vec<Capability>)> {
         ("PUT", "/state", change, vec![ManageState]),
         ("GET", "/mode", none(), vec![Read]),
         ("POST", "/mode", r#"{"mode":"dry_run"}"#.to_owned(), vec![ManageState]),
+        ("GET", "/risk/limits", none(), vec![Read]),
         ("GET", "/risk/locks", none(), vec![Read]),
         ("POST", "/risk/locks/paper.all.operator/lift", reason, vec![ManageState]),
     ]

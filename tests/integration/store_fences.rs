@@ -18,6 +18,7 @@ use order_router::domain::metadata::Metadata;
 use order_router::domain::order_key::OrderKey;
 use order_router::domain::order_terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::quantity::to_quantity_units;
+use order_router::domain::replace::LegWord;
 use order_router::domain::settlement::SumDeltas;
 use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{Fill, VenueOrderState, VenueReport};
@@ -65,6 +66,7 @@ fn settle(placement: &Placement) -> SettleRequest {
         fills: vec![fill],
         state: VenueOrderState::Working,
         cumulative_quantity: None,
+        legs: LegWord::default(),
         due: None,
     };
     let applied = order

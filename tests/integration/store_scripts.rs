@@ -24,6 +24,7 @@ use order_router::domain::order_key::OrderKey;
 use order_router::domain::order_terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::quantity::{MAX_QUANTITY_UNITS, Quantity};
 use order_router::domain::reason::{Reason, ReasonCode};
+use order_router::domain::replace::LegWord;
 use order_router::domain::reservation::Reservation;
 use order_router::domain::settlement::SumDeltas;
 use order_router::domain::time::{Timestamp, TradingDate};
@@ -193,6 +194,7 @@ fn apply(order: &Order, fills: Vec<Fill>, state: VenueOrderState) -> OrderUpdate
         fills,
         state,
         cumulative_quantity: None,
+        legs: LegWord::default(),
         due: None,
     };
     order

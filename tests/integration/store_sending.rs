@@ -8,21 +8,25 @@
 
 use std::time::Duration;
 
+use order_router::brokers::paper::binance::PREFIX;
 use order_router::domain::control::OperatorOverrides;
 use order_router::domain::id::{LeaseToken, OrderId};
 use order_router::domain::metadata::Metadata;
 use order_router::domain::order::Order;
 use order_router::domain::order_terms::TradingState;
 use order_router::domain::reason::{Reason, ReasonCode};
+use order_router::domain::replace::LegWord;
 use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{DueAction, DueTask, VenueOrderState, VenueReport};
 use order_router::store::Store;
 use order_router::store::control::operator_state::{OperatorStateChange, OperatorStateOutcome};
+use order_router::store::orders::mark_journaled::MarkJournaledRequest;
 use order_router::store::orders::record::RecordStage;
 use order_router::store::orders::reserve::{ReserveAction, ReserveOutcome};
 use order_router::store::orders::settle::SettleOutcome;
 use order_router::store::orders::submission::{StartSendingOutcome, StartSendingRequest, WithdrawalStage};
 use order_router::store::orders::waiting::WorkQueue;
+use order_router::store::rebuild::orders::ConflictingOrder;
 use order_router::store::rebuild::submissions::SubmissionReplay;
 use order_router::wire::journal_report::build_journal_report;
 use order_router::worker::submission::announced::encode_release_event;
@@ -218,6 +222,7 @@ async fn unknown(rig: &Rig, store: &Store) -> Order {
         fills: vec![],
         state: VenueOrderState::Unknown(Reason::new(ReasonCode::OutcomeUnknown, "lost")),
         cumulative_quantity: None,
+        legs: LegWord::default(),
         due: Some(DueTask {
             at: Timestamp::from_milliseconds(1),
             action: DueAction::Inquire,
@@ -387,4 +392,59 @@ async fn late_submission_of_a_lost_store_does_not_undo_a_claim() {
         Ok(StartSendingOutcome::Sending)
     );
     assert_eq!(rig.sum(SUMS, "long").await, 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn submission_of_a_released_claim_does_not_replace_one_that_is_being_sent() {
+    let rig = Rig::start().await;
+    let store = ready_store(&rig).await;
+    let order = order(&rig, 100);
+    let [late, current] = [LeaseToken::generate(), LeaseToken::generate()];
+    // The worker of the released claim was late: its submission is on the journal behind that of the claim after it.
+    for (claim, is_released, sequence) in [(&late, true, 10), (&current, false, 11), (&late, false, 12)] {
+        let event = [submission(&order, claim, is_released, sequence)];
+        store.replay_late_submissions(&event).await.unwrap();
+    }
+    assert_eq!(stage(&store, &order).await, RecordStage::Sending);
+    assert_eq!(rig.sum(SUMS, "long").await, 100);
+    let body = encode_release_event(&order, &late, 1);
+    let released = store.withdraw_submission(&order, &late, WithdrawalStage::Sending, &body);
+    assert_eq!(released.await, Ok(false), "what was sent is not released by another");
+    let released = store.withdraw_submission(&order, &current, WithdrawalStage::Sending, &body);
+    assert_eq!(released.await, Ok(true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn event_replaces_only_what_came_later_when_it_is_replaced() {
+    let rig = Rig::start().await;
+    let store = ready_store(&rig).await;
+    let (first, _) = claimed(&rig, &store, 100).await;
+    let mut second = first.clone();
+    let later = Timestamp::now().saturating_add(Duration::from_secs(1));
+    second.order_id = first.key().order_id(PREFIX, later);
+    let (booked, void) = (filled(&first, 60), filled(&second, 60));
+    let settled = settlement(&booked);
+    store.settle(settled.clone()).await.unwrap();
+    let moved = second.reservation_deltas().checked_add(&void.deltas).unwrap();
+    let replay = [event(&void, moved, 12)];
+    // The journal's order is not known yet: the event and what stands in its place conflict.
+    let conflict = store.replay_orders_with_conflicts(None, &replay, None).await;
+    assert_eq!(conflict, Ok((0, vec![0])));
+    let mark = MarkJournaledRequest {
+        key: key(&first),
+        order_id: first.order_id.clone(),
+        version: 1,
+        settlement_id: Some(settled.settlement_id),
+        sequence: 11,
+    };
+    store.mark_journaled(mark).await.unwrap();
+    let stored = ConflictingOrder { order: booked.order };
+    let replaced = store.replay_orders_with_conflicts(None, &replay, Some(&stored)).await;
+    assert_eq!(replaced, Ok((0, vec![])), "by now the first is known to be the first");
+    let record = store.read_order(&key(&first)).await.unwrap().unwrap();
+    assert_eq!(record.known.order_id, first.order_id);
+    assert_eq!(
+        (rig.sum(SUMS, "long").await, rig.sum(SUMS, "position").await),
+        (100, 60)
+    );
 }

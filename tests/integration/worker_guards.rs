@@ -19,6 +19,7 @@ use order_router::domain::metadata::Metadata;
 use order_router::domain::order::Order;
 use order_router::domain::order_terms::OrderStatus;
 use order_router::domain::reason::ReasonCode;
+use order_router::domain::replace::LegWord;
 use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{VenueOrderState, VenueReport};
 use order_router::fault::FaultCode;
@@ -280,6 +281,7 @@ async fn book_behind(proxy: &Proxy, rig: &mut Rig) -> (StorePaperBook, Placement
         fills,
         state: VenueOrderState::Working,
         cumulative_quantity: None,
+        legs: LegWord::default(),
         due: None,
     };
     (

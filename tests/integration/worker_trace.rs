@@ -13,10 +13,10 @@ use order_router::bus::headers::TRACEPARENT;
 use order_router::bus::request::BusReply;
 use order_router::bus::router_client::RequestError;
 use order_router::bus::subjects;
-use order_router::bus::trace_context::TraceContext;
 use order_router::config::brokers::RestFill;
 use order_router::domain::id::{AccountId, BrokerId};
 use order_router::domain::time::Timestamp;
+use order_router::domain::trace_context::TraceContext;
 
 use crate::rig::{Client, Rig, SOON, ibkr, intent};
 use crate::support::poll;

@@ -87,6 +87,8 @@ def assert_same(encoded: Any, document: Any, path: str) -> None:
         ("note-request", models.NoteRequest(order_id="BN-1", actor="a", tags=("x", "y"))),
         ("order-reference", models.OrderReference(client_order_id="a")),
         ("cancel-all-request", models.CancelAllRequest()),
+        ("heartbeat-request", models.HeartbeatRequest(timeout_ms=5000)),
+        ("heartbeat-request", models.HeartbeatRequest(timeout_ms=0, reason="done")),
         ("adjustment-request", models.AdjustmentRequest(account_id="x", actor="a", reason="b", cash=Decimal("-2.5"))),
     ],
 )  # fmt: skip

@@ -101,6 +101,21 @@ def test_cancel_and_cancel_all(router: Dev, account: str) -> None:
     run(check())
 
 
+def test_heartbeat_arms_and_disarms(router: Dev, account: str) -> None:
+    async def check() -> None:
+        async with AsyncRouter(router.options(account)) as client:
+            armed = await client.heartbeat(60_000)
+            assert (armed.account_id, armed.state, armed.timeout_ms) == (account, "armed", 60_000)
+            again = await client.heartbeat(60_000)
+            assert armed.expires_at and again.expires_at and again.expires_at >= armed.expires_at
+            with pytest.raises(ProblemError) as refused:
+                await client.heartbeat(0)
+            assert (refused.value.code, refused.value.field) == ("invalid_field", "reason")
+            assert (await client.heartbeat(0, actor="test", reason="done")).state == "disarmed"
+
+    run(check())
+
+
 def test_durable_door_stores_then_reports(router: Dev, account: str) -> None:
     async def check() -> None:
         async with AsyncRouter(router.options(account)) as client:

@@ -68,6 +68,7 @@ def test_users_of_the_shipped_configuration(users: Cluster) -> None:
             stored = await algorithm.submit_durable(buy())
             assert (await algorithm.wait_report(stored)).status == "filled"
             assert (await algorithm.cancel_all("binance")).remaining_total == 0
+            assert (await algorithm.heartbeat(60_000)).state == "armed"
             assert "binance" in (await algorithm.brokers()).brokers
             await refused(algorithm.halt(actor=ACTOR, reason="not allowed"))
             await refused(algorithm.publish_quote("binance.spot", "BTCUSDT", last=1))

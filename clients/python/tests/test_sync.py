@@ -33,6 +33,8 @@ def test_orders_events_and_control(router: Dev, account: str) -> None:
         open_order = client.submit(resting())
         assert client.cancel(open_order).status == "cancelled"
         assert client.cancel_all("ibkr").cancelled_total == 0
+        assert client.heartbeat(60_000).state == "armed"
+        assert client.heartbeat(0, reason="done").state == "disarmed"
         assert client.state().trading_state == "active" and client.health().accepts_orders
         with pytest.raises(OrderDenied):
             client.submit(buy(quantity=1))

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use crate::brokers::adapter::{
     BrokerAdapter, BrokerCapabilities, CancelOutcome, DueOutcome, Effects, InquiryOutcome, PlaceOutcome, Placement,
+    ReplaceCallOutcome,
 };
 use crate::brokers::binance::cancellation::cancel_order;
 use crate::brokers::binance::inquiry::inquire_order;
 use crate::brokers::binance::placement::place_order;
+use crate::brokers::binance::replacement::replace_order;
 use crate::brokers::binance::request_budget::RequestPurpose;
 use crate::brokers::binance::session::VenueSession;
 use crate::brokers::paper::binance::{BROKER, PREFIX, TIMES_IN_FORCE, VENUE};
@@ -56,6 +58,10 @@ impl<L: LimitLedger, I: VenueInbox, G: SendGate> BrokerAdapter for BinanceSpot<L
 
     async fn cancel(&self, order: Order) -> CancelOutcome {
         cancel_order(&self.session, order).await
+    }
+
+    async fn replace(&self, order: Order) -> ReplaceCallOutcome {
+        replace_order(&self.session, &order).await
     }
 
     async fn execute_due(&self, _: Order) -> DueOutcome {

@@ -16,6 +16,7 @@ use crate::brokers::binance::venue_client::endpoint;
 use crate::brokers::binance::verdicts::CancelVerdict;
 use crate::brokers::port::{LimitLedger, VenueInbox, VenueNotice};
 use crate::domain::currency_rates::CurrencyRates;
+use crate::domain::leg::LegNumber;
 use crate::domain::order::Order;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::VenueReport;
@@ -23,8 +24,25 @@ use crate::domain::venue_report::VenueReport;
 /// The largest reply to a cancel: one order without its fills.
 const MAX_REPLY_BYTES: usize = 64 * 1024;
 
-/// Cancels the open quantity of an order.
+/// Cancels the open quantity of an order. While the outcome of a replace is open either leg may be the one that works: the
+/// new one is cancelled first, and where the venue does not have it open, the earlier one.
 pub(super) async fn cancel_order<L, I>(session: &VenueSession<L, I>, order: Order) -> CancelOutcome
+where
+    L: LimitLedger,
+    I: VenueInbox,
+{
+    if let Some(leg) = order.open_replace().map(|replace| replace.leg) {
+        let outcome = cancel_leg(session, order.clone(), leg).await;
+        if matches!(outcome, CancelOutcome::Reported(_)) {
+            return outcome;
+        }
+    }
+    let working = order.working_leg();
+    cancel_leg(session, order, working).await
+}
+
+/// Cancels one leg of an order.
+pub(super) async fn cancel_leg<L, I>(session: &VenueSession<L, I>, order: Order, leg: LegNumber) -> CancelOutcome
 where
     L: LimitLedger,
     I: VenueInbox,
@@ -41,8 +59,12 @@ where
     }
     let parameters = Parameters::new()
         .with("symbol", &order.symbol)
-        .with_optional("orderId", order.broker_order_id.as_ref())
-        .with("origClientOrderId", &order.order_id);
+        // The venue's own id is that of the working leg.
+        .with_optional(
+            "orderId",
+            order.broker_order_id.as_ref().filter(|_| leg == order.working_leg()),
+        )
+        .with("origClientOrderId", leg.venue_id(&order.order_id));
     let request = client.signed_request(Method::DELETE, endpoint::ORDER, parameters, now, MAX_RECV_WINDOW_MS);
     let reply = match request {
         Ok(request) => send_cancel(session, request).await,

@@ -12,17 +12,19 @@ use crate::brokers::binance::scripted_server::{ReceivedRequest, ServerAction, js
 use crate::brokers::binance::test_bench::{RecordingGate, RecordingInbox, TestBench};
 use crate::brokers::binance::test_orders::{btc_order, btc_placement, decimal, price, quantity};
 use crate::brokers::conformance::{
-    CaseTerms, ConformanceHarness, HarnessResult, PlacementDeadline, VenueFault, run_suite,
+    CaseTerms, ConformanceHarness, HarnessResult, PlacementDeadline, VenueFault, VenueLeg, run_suite,
 };
 use crate::domain::currency_rates::CurrencyRates;
 use crate::domain::id::OrderId;
+use crate::domain::leg::LegNumber;
 use crate::domain::order::Order;
 use crate::domain::order_terms::OrderType;
 use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::replace::{LegWord, ReplaceTerms};
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::{Fill, VenueOrderState, VenueReport};
-use crate::risk::Approved;
 use crate::risk::approved::approve_unchecked;
+use crate::risk::{Approved, ApprovedUnderCaps};
 
 /// The limit price of the suite's orders; the reference price is 30000.
 const LIMIT: &str = "29999.5";
@@ -87,6 +89,7 @@ impl SmallOrder {
                 _ => VenueOrderState::Working,
             },
             cumulative_quantity: Some(decimal(self.executed())),
+            legs: LegWord::default(),
             due: None,
         }
     }
@@ -103,6 +106,8 @@ impl SmallVenue {
         let is_read = request.method == "GET";
         let reply = match (request.method.as_str(), request.path.as_str()) {
             ("POST", "/api/v3/order") => self.place(fields),
+            ("POST", "/api/v3/order/cancelReplace") => self.cancel_replace(fields),
+            ("PUT", "/api/v3/order/amend/keepPriority") => self.amend(&fields),
             ("DELETE", "/api/v3/order") => self.cancel(&fields["origClientOrderId"]),
             ("GET", "/api/v3/order") => match self.orders.get(&fields["origClientOrderId"]) {
                 Some(order) => json(200, &order.to_json("")),
@@ -123,7 +128,9 @@ impl SmallVenue {
             return json(400, r#"{"code":-2010,"msg":"Duplicate order sent."}"#);
         }
         self.next_id += 1;
-        let is_resting = self.keeps_open && fields.get("timeInForce").is_some_and(|word| word == "GTC");
+        // No new terms of an order meet another order.
+        let keeps_open = self.keeps_open || is_leg_of_replace(&id);
+        let is_resting = keeps_open && fields.get("timeInForce").is_some_and(|word| word == "GTC");
         let filled_at = fields.get("price").cloned().unwrap_or_else(|| "30000".to_owned());
         let changes = self.orders.get(&id).map_or(0, |order| order.changes) + 1;
         let order = SmallOrder {
@@ -158,6 +165,43 @@ impl SmallVenue {
         }
     }
 
+    /// The venue's `STOP_ON_FAILURE` with `ONLY_NEW`.
+    fn cancel_replace(&mut self, fields: HashMap<String, String>) -> ServerAction {
+        let cancelled = fields["cancelOrigClientOrderId"].clone();
+        let (status, cancelled) = body_of(self.cancel(&cancelled));
+        if status != 200 {
+            let body = format!(
+                r#"{{"code":-2022,"msg":"Order cancel-replace failed.","data":{{"cancelResult":"FAILURE",
+                    "newOrderResult":"NOT_ATTEMPTED","cancelResponse":{cancelled},"newOrderResponse":null}}}}"#
+            );
+            return json(400, &body);
+        }
+        let (_, placed) = body_of(self.place(fields));
+        let body = format!(
+            r#"{{"cancelResult":"SUCCESS","newOrderResult":"SUCCESS","cancelResponse":{cancelled},
+                "newOrderResponse":{placed}}}"#
+        );
+        json(200, &body)
+    }
+
+    fn amend(&mut self, fields: &HashMap<String, String>) -> ServerAction {
+        let (id, next_id) = (&fields["origClientOrderId"], &fields["newClientOrderId"]);
+        if self.orders.get(id).is_none_or(|order| order.status != "NEW") {
+            return json(400, r#"{"code":-2038,"msg":"Unknown order sent."}"#);
+        }
+        let mut order = self.orders.remove(id).unwrap();
+        order.changes += 1;
+        for (name, value) in [("quantity", &fields["newQty"]), ("newClientOrderId", next_id)] {
+            order.request.insert(name.to_owned(), value.clone());
+        }
+        let body = format!(
+            r#"{{"transactTime":1,"executionId":1,"amendedOrder":{{"orderId":{},"clientOrderId":"{next_id}"}}}}"#,
+            order.id
+        );
+        self.orders.insert(next_id.clone(), order);
+        json(200, &body)
+    }
+
     fn trades(&self, order_id: &str) -> ServerAction {
         let order = self.orders.values().find(|order| order.id.to_string() == order_id);
         let trades = order.into_iter().filter_map(|order| {
@@ -170,6 +214,21 @@ impl SmallVenue {
         });
         json(200, &format!("[{}]", trades.collect::<String>()))
     }
+}
+
+/// Reports whether a client order id is that of an order's second leg, or a later one.
+fn is_leg_of_replace(id: &str) -> bool {
+    LegNumber::split_venue_id(&OrderId::new(id).unwrap()).1 != LegNumber::FIRST
+}
+
+/// Returns status and body of an answer.
+fn body_of(action: ServerAction) -> (u16, String) {
+    let ServerAction::Write(text) = action else {
+        panic!("{action:?}")
+    };
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap();
+    (status.parse().unwrap(), body.to_owned())
 }
 
 struct BinanceHarness {
@@ -262,6 +321,24 @@ impl ConformanceHarness for BinanceHarness {
         Ok(())
     }
 
+    async fn approve_terms(&self, _: &Order, _: &ReplaceTerms) -> HarnessResult<ApprovedUnderCaps<Placement>> {
+        Err("the venue plans nothing".into())
+    }
+
+    async fn open_legs(&self, order_id: &OrderId) -> HarnessResult<Vec<VenueLeg>> {
+        let venue = self.venue.lock().unwrap();
+        let open = venue.orders.iter().filter(|(_, order)| order.status == "NEW");
+        let legs = open.filter_map(|(id, order)| {
+            let (of_order, leg) = LegNumber::split_venue_id(&OrderId::new(id).unwrap());
+            (of_order == *order_id).then(|| VenueLeg {
+                leg,
+                price: price(order.field("price")),
+                quantity: quantity(order.field("quantity")),
+            })
+        });
+        Ok(legs.collect())
+    }
+
     async fn advance_clock_to(&self, at: Timestamp) {
         tokio::time::sleep(at.saturating_duration_since(Timestamp::now())).await;
     }
@@ -276,7 +353,7 @@ async fn the_adapter_passes_every_case_of_a_venue() {
         passed,
         [
             "P01", "P02", "P05", "P06", "P07", "S01", "S03", "S05", "S06", "C01", "C02", "C03", "C04", "C05", "C06",
-            "C07", "D01", "D02", "D03", "D04", "D05", "D06", "D07",
+            "C07", "D01", "D02", "D03", "D04", "D05", "D06", "D07", "R03", "R04", "R05", "R06", "R07", "R08", "R09",
         ]
     );
 }

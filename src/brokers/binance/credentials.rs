@@ -7,6 +7,7 @@ use hyper::header::HeaderValue;
 use serde::Deserialize;
 
 use crate::brokers::binance::signing::{KeyError, RequestSigner};
+use crate::config::binance_live::VenueKeySource;
 use crate::config::private_files::{PrivateFileError, read_private_file};
 
 /// The longest key file, in bytes.
@@ -24,6 +25,21 @@ pub enum CredentialSource {
     },
     /// In a TOML file that only its owner may read: `api_key`, and `secret` or `private_key` (PEM).
     File(PathBuf),
+}
+
+impl From<VenueKeySource> for CredentialSource {
+    fn from(source: VenueKeySource) -> Self {
+        match source {
+            VenueKeySource::File(path) => Self::File(path),
+            VenueKeySource::Environment {
+                key_variable,
+                secret_variable,
+            } => Self::Environment {
+                key_variable,
+                secret_variable,
+            },
+        }
+    }
 }
 
 /// Why credentials could not be read. No variant holds any part of them.
@@ -186,10 +202,12 @@ mod tests {
         let path = directory.path().join("key.toml");
         write(&path, format!("api_key = \"{KEY}\"\nsecret = \"{SECRET}\"\n")).unwrap();
         let source = CredentialSource::File(path.clone());
+        // Kubernetes mounts secrets as files of root that a group may read.
+        let is_of_root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&path).unwrap()) == 0;
         for (mode, is_accepted) in [
             (0o600, true),
             (0o400, true),
-            (0o640, false),
+            (0o640, is_of_root),
             (0o604, false),
             (0o660, false),
         ] {

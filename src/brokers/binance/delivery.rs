@@ -42,7 +42,12 @@ where
     loop {
         let delivered = timeout(ATTEMPT_TIME_LIMIT, session.inbox.deliver(notice.clone())).await;
         let error = match delivered {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(())) => {
+                for fill in &notice.report.fills {
+                    session.settled_trades.insert(&notice.symbol, fill);
+                }
+                return Ok(());
+            }
             Ok(Err(error)) => error,
             Err(_) => InboxError::Unavailable("no reply in time".to_owned()),
         };

@@ -13,9 +13,14 @@ use crate::brokers::binance::rest_reader::ReadError;
 use crate::brokers::binance::session::VenueSession;
 use crate::brokers::binance::venue_client::VenueClient;
 use crate::brokers::port::{LimitLedger, VenueInbox};
+use crate::domain::currency_rates::CurrencyRates;
 use crate::domain::decimal::Decimal;
+use crate::domain::leg::LegNumber;
 use crate::domain::order::Order;
+use crate::domain::replace::ReplaceMethod;
 use crate::domain::symbol::Symbol;
+use crate::domain::time::Timestamp;
+use crate::domain::venue_report::VenueReport;
 
 /// Asks the venue about an order. Changes nothing there.
 pub(super) async fn inquire_order<L, I>(
@@ -27,15 +32,52 @@ where
     L: LimitLedger,
     I: VenueInbox,
 {
+    let Some(replace) = order.open_replace() else {
+        return inquire_leg(session, order, order.working_leg(), purpose).await;
+    };
+    // Only a leg that was sent can be there; the one that is not yet announced was not.
+    let is_sent = replace.method != ReplaceMethod::CancelFirst || replace.is_placing;
+    if is_sent {
+        match inquire_leg(session, order, replace.leg, purpose).await {
+            InquiryOutcome::NotFound => {}
+            answered => return answered,
+        }
+    }
+    match inquire_leg(session, order, order.working_leg(), purpose).await {
+        InquiryOutcome::Reported(report) if changes(order, &report) => InquiryOutcome::Reported(report),
+        // The earlier leg is as it is known: what remains open is whether the new one can still appear.
+        InquiryOutcome::Reported(_) => InquiryOutcome::NotFound,
+        InquiryOutcome::NotFound if replace.ended_leg.is_some() => InquiryOutcome::NotFound,
+        InquiryOutcome::NotFound => InquiryOutcome::Unanswered("the venue finds neither leg of the order".to_owned()),
+        unanswered => unanswered,
+    }
+}
+
+/// Reports whether a report says anything new of an order.
+fn changes(order: &Order, report: &VenueReport) -> bool {
+    let applied = order.apply_report(report, &CurrencyRates::default(), Timestamp::now());
+    applied.is_ok()
+}
+
+async fn inquire_leg<L, I>(
+    session: &VenueSession<L, I>,
+    order: &Order,
+    leg: LegNumber,
+    purpose: RequestPurpose,
+) -> InquiryOutcome
+where
+    L: LimitLedger,
+    I: VenueInbox,
+{
     let client = &session.client;
-    let state = match client
-        .query_order(&order.symbol, order.order_id.as_str(), purpose)
-        .await
-    {
+    let leg_id = leg.venue_id(&order.order_id);
+    let state = match client.query_order(&order.symbol, leg_id.as_str(), purpose).await {
         Ok(state) => state,
         Err(ReadError::NotFound) => return InquiryOutcome::NotFound,
         Err(ReadError::Archived) => return InquiryOutcome::Reported(archived_report()),
-        Err(ReadError::Unanswered(reason)) => return InquiryOutcome::Unanswered(reason),
+        Err(error @ (ReadError::NotOffered | ReadError::Unanswered(_))) => {
+            return InquiryOutcome::Unanswered(error.to_string());
+        }
     };
     if let Err(error) = check_terms(order, &state) {
         return InquiryOutcome::Unanswered(error.to_string());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use crate::brokers::binance::asset_roles::AssetsBySymbol;
 use crate::brokers::binance::messages::exchange_info::{SymbolFilter, SymbolInfo};
 use crate::brokers::binance::reports::read_symbol;
 use crate::domain::decimal::Decimal;
@@ -75,6 +76,18 @@ impl InstrumentTable {
     pub fn quote_asset(&self, symbol: &str) -> Option<String> {
         let symbol = read_symbol(symbol).ok()?;
         Some(self.current()?.get(&symbol)?.quote_asset.clone())
+    }
+
+    /// Returns the traded asset and the currency of the prices of each symbol; `None` while the rules are not known.
+    pub fn assets(&self) -> Option<AssetsBySymbol> {
+        let assets = |rules: &InstrumentRules| (rules.base_asset.clone(), rules.quote_asset.clone());
+        let rules = self.current()?;
+        Some(
+            rules
+                .iter()
+                .map(|(symbol, rules)| (symbol.clone(), assets(rules)))
+                .collect(),
+        )
     }
 
     /// Checks an order against the rules of its symbol.

@@ -9,13 +9,14 @@ use tokio_util::sync::CancellationToken;
 use crate::brokers::binance::rest_reader::ReadError;
 use crate::brokers::binance::retry_delay::RetryDelay;
 use crate::brokers::binance::session::VenueSession;
+use crate::brokers::binance::venue_client::VenueClient;
 use crate::brokers::port::{LimitLedger, VenueInbox};
 
 /// How often the clock is measured.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the rules are read: a halt of a symbol is known after this time at the latest.
 const RULES_INTERVAL: Duration = Duration::from_secs(60);
-/// How often the account is read while the venue refuses the key.
+/// How often it is looked whether the venue refuses the key.
 const KEY_INTERVAL: Duration = Duration::from_secs(30);
 /// How often an open connection is made sure of.
 const CONNECTION_INTERVAL: Duration = Duration::from_secs(5);
@@ -51,19 +52,48 @@ pub async fn read_rules<L: LimitLedger, I: VenueInbox>(session: &VenueSession<L,
     Ok(())
 }
 
-/// Reads the account where the venue has refused the key: only its own word lifts that.
+/// Reads what the key may do until it is accepted, also after the venue has refused it: only the venue's own word lifts that.
+/// A key that may withdraw is not used, where the venue reports it.
 ///
 /// # Errors
-/// When the venue does not say, or still refuses.
+/// When the venue does not say, or the key is not one to trade with.
 pub async fn check_key<L: LimitLedger, I: VenueInbox>(session: &VenueSession<L, I>) -> Result<(), ReadError> {
-    if !session.client.is_key_refused() {
-        return Ok(());
-    }
-    if session.client.account().await?.can_trade {
+    if !session.client.is_key_accepted() {
+        judge_key(&session.client).await?;
         session.client.accept_key();
-        return Ok(());
     }
-    Err(ReadError::Unanswered("the account may not trade".to_owned()))
+    Ok(())
+}
+
+/// What the venue says of a key that may trade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyVerdict {
+    /// It may not withdraw.
+    TradesOnly,
+    /// The venue does not say whether it may withdraw: the testnet has no wallet API.
+    WithdrawalsUntold,
+}
+
+/// Asks the venue what the key may do.
+///
+/// # Errors
+/// When the venue does not say, or the key is not one to trade with: it may not trade, or it may withdraw.
+pub async fn judge_key<L: LimitLedger>(client: &VenueClient<L>) -> Result<KeyVerdict, ReadError> {
+    let unusable = |why: &str| Err(ReadError::Unanswered(why.to_owned()));
+    if !client.account().await?.can_trade {
+        return unusable("the account may not trade; no order is sent");
+    }
+    match client.key_permissions().await {
+        Ok(permissions) if permissions.enable_withdrawals => {
+            unusable("the API key may withdraw; no order is sent: use a key that may only read and trade")
+        }
+        Ok(permissions) if !permissions.enable_spot_and_margin_trading => {
+            unusable("the API key may not trade; no order is sent")
+        }
+        Ok(_) => Ok(KeyVerdict::TradesOnly),
+        Err(ReadError::NotOffered) => Ok(KeyVerdict::WithdrawalsUntold),
+        Err(error) => Err(error),
+    }
 }
 
 /// Measures the clock now, at intervals, and whenever the venue has refused a timestamp.
@@ -134,3 +164,7 @@ async fn repeat<L: LimitLedger, I: VenueInbox>(session: &VenueSession<L, I>, ste
         sleep_until(Instant::now() + delay).await;
     }
 }
+
+#[cfg(test)]
+#[path = "maintenance_tests.rs"]
+mod tests;

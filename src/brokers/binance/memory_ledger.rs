@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::brokers::port::{LimitCharge, LimitDecision, LimitKind, LimitLedger, LimitLedgerError};
+use crate::brokers::port::{LimitLedger, LimitLedgerError};
+use crate::domain::request_limit::{LimitCharge, LimitDecision, LimitKind, window_end, window_index};
 use crate::domain::time::Timestamp;
 
 /// The counts of one process.
@@ -64,20 +65,6 @@ impl Counts {
         }
         LimitDecision::Charged
     }
-}
-
-fn window_micros(window: Duration) -> i64 {
-    i64::try_from(window.as_micros()).unwrap_or(i64::MAX).max(1)
-}
-
-fn window_index(window: Duration, at: Timestamp) -> i64 {
-    at.as_microseconds().div_euclid(window_micros(window))
-}
-
-/// Returns when the window at `at` ends.
-pub fn window_end(window: Duration, at: Timestamp) -> Timestamp {
-    let next = window_index(window, at).saturating_add(1);
-    Timestamp::from_microseconds(next.saturating_mul(window_micros(window)))
 }
 
 impl LimitLedger for MemoryLedger {

@@ -9,6 +9,7 @@ pub mod error_body;
 pub mod exchange_info;
 pub mod execution_report;
 pub mod order_state;
+pub mod replacement;
 pub mod server_time;
 pub mod stream_message;
 pub mod trade;

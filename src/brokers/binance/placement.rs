@@ -16,6 +16,7 @@ use crate::brokers::binance::transport::order_sender::{OrderConnection, OrderRep
 use crate::brokers::binance::venue_client::endpoint;
 use crate::brokers::binance::verdicts::PlaceVerdict;
 use crate::brokers::port::{LimitLedger, SendGate, VenueInbox};
+use crate::domain::leg::LegNumber;
 use crate::domain::order::Order;
 use crate::domain::order_terms::{OrderType, TimeInForce};
 use crate::domain::reason::{Reason, ReasonCode};
@@ -63,8 +64,26 @@ where
     if Timestamp::now() > placement.deadline {
         return Some(PlaceOutcome::NotSent(NotSentReason::DeadlinePassed));
     }
-    if session.client.is_key_refused() {
-        return Some(not_sent("the venue refuses the API key".to_owned()));
+    if !session.client.is_key_accepted() {
+        return Some(not_sent(
+            "the venue has not accepted the API key for trading: the log says why".to_owned(),
+        ));
+    }
+    if session.client.is_environment_refused() {
+        return Some(not_sent(
+            "live orders go to another environment of the venue, which another worker's settings name".to_owned(),
+        ));
+    }
+    if !order.reduce_only && !session.reports.is_complete() {
+        return Some(not_sent(
+            "the venue's reports are not all read yet; until then only orders with reduce_only are sent".to_owned(),
+        ));
+    }
+    if !session.symbols.contains(&order.symbol) {
+        return Some(not_sent(format!(
+            "{} came into force after this worker's start, which has not read its rules; restart the worker",
+            order.symbol
+        )));
     }
     match session.rules.check(order) {
         Ok(()) => None,
@@ -103,7 +122,7 @@ where
     let request = client.signed_request(
         Method::POST,
         endpoint::ORDER,
-        order_parameters(&placement.order),
+        order_parameters(&placement.order, &session.self_trade_prevention),
         requested_at,
         recv_window_ms,
     );
@@ -130,7 +149,7 @@ fn recv_window_ms(deadline: Timestamp) -> Option<u64> {
 }
 
 /// Returns the parameters of an order (`rest-api.md`, "New order"). The reply has its fills (`FULL`).
-fn order_parameters(order: &Order) -> Parameters {
+fn order_parameters(order: &Order, self_trade_prevention: &str) -> Parameters {
     let time_in_force = (order.order_type == OrderType::Limit).then_some(order.time_in_force);
     Parameters::new()
         .with("symbol", &order.symbol)
@@ -141,6 +160,7 @@ fn order_parameters(order: &Order) -> Parameters {
         .with_optional("price", order.price)
         .with("newClientOrderId", &order.order_id)
         .with("newOrderRespType", "FULL")
+        .with("selfTradePreventionMode", self_trade_prevention)
 }
 
 async fn judge_reply<L, I>(session: &VenueSession<L, I>, order: &Order, reply: &HttpReply) -> PlaceOutcome
@@ -162,7 +182,7 @@ fn acknowledge(order: &Order, body: &[u8]) -> PlaceOutcome {
     let Ok(placed) = serde_json::from_slice(body) else {
         return PlaceOutcome::OutcomeUnknown("the venue's acknowledgement cannot be read".to_owned());
     };
-    match placement_report(order, &placed) {
+    match placement_report(order, LegNumber::FIRST, &placed) {
         Ok(report) => match report.state {
             VenueOrderState::Rejected(reason) if report.fills.is_empty() => PlaceOutcome::Rejected(reason),
             _ => PlaceOutcome::Acknowledged(VenueAcknowledgement::Reported(report)),

@@ -81,6 +81,7 @@ async fn an_order_is_sent_once_as_announced_and_signed() {
         ("price", "30000"),
         ("newClientOrderId", ORDER_ID),
         ("newOrderRespType", "FULL"),
+        ("selfTradePreventionMode", "EXPIRE_MAKER"),
         ("recvWindow", "5000"),
     ] {
         assert_eq!(request.parameter(name), Some(value), "{name}");

@@ -16,6 +16,7 @@ use crate::brokers::binance::delivery::{deliver, is_own_order};
 use crate::brokers::binance::inquiry::{inquire_order, read_fills};
 use crate::brokers::binance::messages::order_state::OrderState;
 use crate::brokers::binance::messages::trade::Trade;
+use crate::brokers::binance::order_lists;
 use crate::brokers::binance::reports::queried_notice;
 use crate::brokers::binance::request_budget::RequestPurpose;
 use crate::brokers::binance::rest_reader::{ReadError, TRADES_PER_PAGE, TradesFrom};
@@ -38,8 +39,10 @@ const FIRST_LOOK_BACK: Duration = Duration::from_secs(86_400);
 const OVERLAP: Duration = Duration::from_secs(300);
 /// The most pages of trades of one symbol in one reading; the next one continues.
 const MAX_PAGES: usize = 20;
-/// The most open orders that are asked about in one reading.
-const MAX_OPEN_ORDERS: usize = 1_000;
+/// The most open orders of the router that one reading takes; with more it fails.
+const MAX_OPEN_ORDERS: usize = 20_000;
+/// After how many readings in a row an order that cannot be settled closes the venue to others no longer.
+const MAX_UNREADABLE_READINGS: u32 = 3;
 
 /// Why a reading is incomplete. It is repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,8 +56,8 @@ pub enum ReconciliationError {
     /// The offset of the venue's clock is not known.
     #[error("the offset of the venue's clock is not known")]
     ClockUnknown,
-    /// Some orders of a list could not be read; the others are settled.
-    #[error("{0} orders that the venue lists cannot be read")]
+    /// Some orders could not be read or settled; the others are settled.
+    #[error("{0} orders cannot be settled with the venue; the others are")]
     Unreadable(usize),
     /// There are more trades than one reading takes.
     #[error("there are more trades than one reading takes")]
@@ -64,6 +67,8 @@ pub enum ReconciliationError {
 /// How far the trades of each symbol are read.
 #[derive(Debug, Default)]
 pub struct Reconciliation {
+    /// How many readings in a row have met orders that cannot be settled.
+    unreadable_readings: u32,
     cursors: BTreeMap<Symbol, TradeCursor>,
 }
 
@@ -112,6 +117,7 @@ impl Reconciliation {
         L: LimitLedger,
         I: VenueInbox,
     {
+        let connection = session.reports.connection();
         // What is open here is read first: an order placed during the reading is not missed at the venue.
         let expected = session.inbox.open_orders(MAX_OPEN_ORDERS).await?;
         let mut listed = BTreeSet::new();
@@ -121,15 +127,35 @@ impl Reconciliation {
             unreadable += self.settle_trades(session, symbol).await?;
         }
         for order in &expected {
-            // The worker's own inquiries ask about unknown orders.
-            let is_asked = order.status != Some(OrderStatus::Unknown) && !listed.contains(&order.order_id);
-            if is_asked && session.symbols.contains(&order.symbol) {
-                settle_unlisted(session, order).await?;
+            // The worker's own inquiries ask about unknown orders, and about replaces whose outcome is open.
+            let is_settling = order.status == Some(OrderStatus::Unknown) || order.open_replace().is_some();
+            let is_asked = !is_settling && !listed.contains(&order.order_id);
+            if is_asked
+                && session.symbols.contains(&order.symbol)
+                && let Err(error) = settle_unlisted(session, order).await
+            {
+                tracing::error!(order_id = %order.order_id, %error, "an order that is open here cannot be settled with the venue");
+                unreadable += 1;
             }
         }
         match unreadable {
-            0 => Ok(()),
-            count => Err(ReconciliationError::Unreadable(count)),
+            0 => {
+                self.unreadable_readings = 0;
+                session.reports.complete_reconciliation(connection);
+                Ok(())
+            }
+            count => {
+                self.unreadable_readings += 1;
+                if self.unreadable_readings >= MAX_UNREADABLE_READINGS {
+                    // The rest is read. These orders stay as they are here, and count in full against the limits.
+                    tracing::error!(
+                        count,
+                        "orders are taken again although some at the venue cannot be settled: compare them by hand"
+                    );
+                    session.reports.complete_reconciliation(connection);
+                }
+                Err(ReconciliationError::Unreadable(count))
+            }
         }
     }
 
@@ -145,7 +171,7 @@ impl Reconciliation {
     {
         let started_at = session.client.clock.now().ok_or(ReconciliationError::ClockUnknown)?;
         let cursor = self.cursors.entry(symbol.clone()).or_insert_with(|| TradeCursor {
-            since: earlier(started_at, FIRST_LOOK_BACK),
+            since: started_at.saturating_sub(FIRST_LOOK_BACK),
             settled: BTreeMap::new(),
         });
         let mut from = TradesFrom::Time(cursor.since);
@@ -160,7 +186,7 @@ impl Reconciliation {
                 // What could not be read stays ahead of the cursor.
                 _ if unreadable > 0 => return Ok(unreadable),
                 _ => {
-                    cursor.advance(earlier(started_at, OVERLAP));
+                    cursor.advance(started_at.saturating_sub(OVERLAP));
                     return Ok(0);
                 }
             }
@@ -187,20 +213,33 @@ impl TradeCursor {
     {
         let mut by_order: BTreeMap<i64, Vec<Trade>> = BTreeMap::new();
         for trade in page {
-            if !self.settled.contains_key(&trade.id) {
+            let at = Timestamp::from_milliseconds(trade.time);
+            let is_settled =
+                self.settled.contains_key(&trade.id) || session.settled_trades.contains(symbol, trade.id, at);
+            if !is_settled {
                 by_order.entry(trade.order_id).or_default().push(trade);
             }
         }
+        // A trade has the venue's order id only; the order says whose it is.
+        let ids: Vec<i64> = by_order.keys().copied().collect();
+        let mut listed = order_lists::read_orders(&session.client, symbol, &ids).await?;
         let mut unreadable = 0;
         for (order_id, trades) in by_order {
-            // A trade has the venue's order id only; the query says whose order it is.
-            let notice = match session.client.query_order_by_id(symbol, order_id).await {
+            let state = match listed.remove(&order_id) {
+                Some(state) => Ok(state),
+                None => session.client.query_order_by_id(symbol, order_id).await,
+            };
+            let notice = match state {
                 Ok(state) => queried_notice(&state, &trades).map_err(|error| error.to_string()),
-                Err(ReadError::Unanswered(reason)) => return Err(ReadError::Unanswered(reason).into()),
+                Err(error @ (ReadError::NotOffered | ReadError::Unanswered(_))) => return Err(error.into()),
                 Err(error) => Err(error.to_string()),
             };
-            match notice {
-                Ok(notice) => deliver(session, notice).await?,
+            let settled = match notice {
+                Ok(notice) => deliver(session, notice).await.map_err(|error| error.to_string()),
+                Err(error) => Err(error),
+            };
+            match settled {
+                Ok(()) => {}
                 Err(error) => {
                     tracing::error!(%symbol, order_id, error, "the trades of an order at the venue cannot be settled");
                     unreadable += 1;
@@ -241,15 +280,34 @@ where
         if !is_own {
             continue;
         }
-        let trades = read_fills(&session.client, symbol, &state).await?;
-        let Ok(notice) = queried_notice(&state, &trades) else {
-            unreadable += 1;
-            continue;
-        };
-        listed.insert(notice.order_id.clone());
-        deliver(session, notice).await?;
+        match settle_open_order(session, symbol, &state).await {
+            Ok(order_id) => drop(listed.insert(order_id)),
+            Err(error) => {
+                let order_id = state.placed_client_order_id();
+                tracing::error!(%symbol, order_id, error, "an open order at the venue cannot be settled");
+                unreadable += 1;
+            }
+        }
     }
     Ok(unreadable)
+}
+
+/// Settles one open order of the venue's list, with its fills.
+async fn settle_open_order<L, I>(
+    session: &VenueSession<L, I>,
+    symbol: &Symbol,
+    state: &OrderState,
+) -> Result<OrderId, String>
+where
+    L: LimitLedger,
+    I: VenueInbox,
+{
+    let trades = read_fills(&session.client, symbol, state).await;
+    let trades = trades.map_err(|error| error.to_string())?;
+    let notice = queried_notice(state, &trades).map_err(|error| error.to_string())?;
+    let order_id = notice.order_id.clone();
+    deliver(session, notice).await.map_err(|error| error.to_string())?;
+    Ok(order_id)
 }
 
 /// Asks about an order that the router has open and the venue does not list. Not finding it proves nothing: it stays open
@@ -274,11 +332,6 @@ where
         report,
     };
     Ok(deliver(session, notice).await?)
-}
-
-fn earlier(at: Timestamp, span: Duration) -> Timestamp {
-    let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
-    Timestamp::from_microseconds(at.as_microseconds().saturating_sub(micros))
 }
 
 #[cfg(test)]

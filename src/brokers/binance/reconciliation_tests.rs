@@ -1,6 +1,6 @@
 //! The reconciliation against a scripted venue.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use crate::brokers::binance::reconciliation::*;
 use crate::brokers::binance::scripted_server::{ReceivedRequest, ServerAction, json};
@@ -19,6 +19,9 @@ struct VenueBook {
     /// More entries of the list of open orders.
     extra_open: Vec<&'static str>,
 }
+
+/// When the trades took place, in milliseconds.
+static TRADED_AT: OnceLock<i64> = OnceLock::new();
 
 impl VenueBook {
     fn order(&self, index: usize) -> String {
@@ -48,8 +51,18 @@ impl VenueBook {
                     None => json(400, r#"{"code":-2013,"msg":"Order does not exist."}"#),
                 }
             }
+            "/api/v3/allOrders" => {
+                let from = number("orderId").unwrap();
+                let listed =
+                    (0..self.orders.len()).filter(|at| self.orders[*at].0 >= from && self.orders[*at].0 != 1_003);
+                json(
+                    200,
+                    &format!("[{}]", listed.map(|at| self.order(at)).collect::<Vec<_>>().join(",")),
+                )
+            }
             "/api/v3/myTrades" => {
-                let now = Timestamp::now().as_milliseconds();
+                // A trade has one time, whichever list has it.
+                let now = *TRADED_AT.get_or_init(|| Timestamp::now().as_milliseconds());
                 let of_order = number("orderId");
                 let trades = self.trades.iter().filter(|(id, order_id, _)| {
                     of_order.is_none_or(|of| of == *order_id) && number("fromId").is_none_or(|from| *id >= from)
@@ -110,13 +123,12 @@ async fn missed_fills_and_missed_ends_are_found() {
     assert_eq!(
         delivered(&bench),
         [
-            (ORDER_ID.to_owned(), fill("7")),           // the open order with its fill
-            (ORDER_ID.to_owned(), fill("7")),           // the same fill as a trade
+            (ORDER_ID.to_owned(), fill("7")), // the open order with its fill, which is no trade to ask about
             ("web_of_somewhere".to_owned(), fill("8")), // a fill that the router did not order
-            (OTHER_ID.to_owned(), vec![]),              // an end that the stream did not bring
+            (OTHER_ID.to_owned(), vec![]),    // an end that the stream did not bring
         ]
     );
-    let ended = &bench.inbox.delivered()[3].report.state;
+    let ended = &bench.inbox.delivered()[2].report.state;
     assert!(matches!(ended, VenueOrderState::Cancelled(_)), "{ended:?}");
 }
 
@@ -152,7 +164,7 @@ async fn what_is_not_journaled_is_read_again() {
     *bench.inbox.failures.lock().unwrap() = 3;
     let mut reconciliation = Reconciliation::default();
     let failed = reconciliation.run_once(&bench.session).await;
-    assert!(matches!(failed, Err(ReconciliationError::Inbox(_))), "{failed:?}");
+    assert_eq!(failed, Err(ReconciliationError::Unreadable(1)));
     reconciliation.run_once(&bench.session).await.unwrap();
     assert_eq!(delivered(&bench), [(ORDER_ID.to_owned(), vec!["7".to_owned()])]);
 }
@@ -214,4 +226,34 @@ async fn pages_of_trades_are_read_to_the_end() {
     let pages = bench.server.requests("/api/v3/myTrades");
     let from: Vec<Option<&str>> = pages.iter().map(|page| page.parameter("fromId")).collect();
     assert_eq!(from, [None, Some("1001"), Some("2001")]);
+}
+
+#[tokio::test]
+async fn orders_of_many_trades_are_read_in_pages() {
+    let ids = 1_000..1_010;
+    // The list leaves one of them out.
+    let book = VenueBook {
+        orders: ids.clone().map(|id| (id, "web_of_somewhere", "FILLED", "1")).collect(),
+        trades: ids.map(|id| (id - 900, id, "1")).collect(),
+        ..VenueBook::default()
+    };
+    let (bench, _) = start(book.clone()).await;
+    let mut reconciliation = Reconciliation::default();
+    reconciliation.run_once(&bench.session).await.unwrap();
+    assert_eq!(delivered(&bench).len(), 10);
+    assert_eq!(bench.server.requests("/api/v3/allOrders").len(), 1);
+    let asked = bench.server.requests("/api/v3/order");
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert_eq!(asked[0].parameter("orderId"), Some("1003"));
+
+    // A few orders cost less one by one.
+    let few = VenueBook {
+        orders: book.orders[..5].to_vec(),
+        trades: book.trades[..5].to_vec(),
+        ..VenueBook::default()
+    };
+    let (bench, _) = start(few).await;
+    Reconciliation::default().run_once(&bench.session).await.unwrap();
+    assert_eq!(delivered(&bench).len(), 5);
+    assert_eq!(bench.server.requests("/api/v3/allOrders").len(), 0);
 }

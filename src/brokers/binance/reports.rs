@@ -11,10 +11,12 @@ use crate::brokers::binance::messages::trade::Trade;
 use crate::brokers::port::VenueNotice;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::OrderId;
+use crate::domain::leg::LegNumber;
 use crate::domain::order::Order;
 use crate::domain::order_terms::{OrderType, Side, TimeInForce};
 use crate::domain::quantity::{Price, Quantity};
 use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::replace::LegWord;
 use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::{Fill, VenueOrderState, VenueReport};
@@ -59,17 +61,16 @@ impl EndTerms {
     }
 }
 
-/// Returns the report in the reply to an order's placement.
+/// Returns the report in the reply to the placement of an order's leg.
 ///
 /// # Errors
 /// When the reply is not about this order, or has an amount that cannot be booked. The outcome is unknown then.
-pub fn placement_report(order: &Order, reply: &PlacedOrder) -> Result<VenueReport, MessageError> {
-    check_same("client order id", order.order_id.as_str(), &reply.client_order_id)?;
+pub fn placement_report(order: &Order, leg: LegNumber, reply: &PlacedOrder) -> Result<VenueReport, MessageError> {
+    let leg_id = leg.venue_id(&order.order_id);
+    check_same("client order id", leg_id.as_str(), &reply.client_order_id)?;
     check_same("symbol", order.symbol.as_str(), &reply.symbol)?;
-    if reply
-        .orig_qty
-        .is_some_and(|quantity| quantity != order.quantity.decimal())
-    {
+    let placed = reply.orig_qty.zip(order.quantity_of_leg(leg));
+    if placed.is_some_and(|(placed, wanted)| placed != wanted.decimal()) {
         return Err(MessageError::OtherOrder("quantity"));
     }
     let fills = reply.fills.iter().map(|fill| {
@@ -92,6 +93,7 @@ pub fn placement_report(order: &Order, reply: &PlacedOrder) -> Result<VenueRepor
         fills: fills.collect::<Result<_, _>>()?,
         state,
         cumulative_quantity: reply.executed_qty,
+        legs: LegWord::about(leg),
         due: None,
     })
 }
@@ -117,6 +119,7 @@ pub fn queried_report(state: &OrderState, trades: &[Trade]) -> Result<VenueRepor
             None,
         ),
         cumulative_quantity: Some(state.executed_qty),
+        legs: leg_word(state.placed_client_order_id()),
         due: None,
     })
 }
@@ -126,14 +129,12 @@ pub fn queried_report(state: &OrderState, trades: &[Trade]) -> Result<VenueRepor
 /// # Errors
 /// When they are not.
 pub fn check_terms(order: &Order, state: &OrderState) -> Result<(), MessageError> {
-    check_same(
-        "client order id",
-        order.order_id.as_str(),
-        state.placed_client_order_id(),
-    )?;
+    let (order_id, leg) = read_leg(state.placed_client_order_id())?;
+    check_same("client order id", order.order_id.as_str(), order_id.as_str())?;
     check_same("symbol", order.symbol.as_str(), &state.symbol)?;
     check_same("side", side_word(order.side), &state.side)?;
-    if state.orig_qty != order.quantity.decimal() {
+    let wanted = order.quantity_of_leg(leg);
+    if wanted.is_some_and(|wanted| state.orig_qty != wanted.decimal()) {
         return Err(MessageError::OtherOrder("quantity"));
     }
     Ok(())
@@ -189,6 +190,7 @@ pub fn execution_notice(event: &ExecutionReport, quote_asset: &str) -> Result<Ve
             fills: fill.transpose()?.into_iter().collect(),
             state: order_state(event.status, terms, end_reason(event).as_deref()),
             cumulative_quantity: Some(event.cumulative_quantity),
+            legs: leg_word(event.placed_client_order_id()),
             due: None,
         },
     })
@@ -202,6 +204,7 @@ pub fn archived_report() -> VenueReport {
         fills: Vec::new(),
         state: VenueOrderState::Cancelled(Reason::new(ReasonCode::CancelRequested, message)),
         cumulative_quantity: Some(Decimal::ZERO),
+        legs: LegWord::default(),
         due: None,
     }
 }
@@ -326,9 +329,20 @@ pub fn read_symbol(text: &str) -> Result<Symbol, MessageError> {
     Ok(symbol)
 }
 
-/// Returns an order id. The venue's grammar of client order ids is the router's grammar of order ids.
+/// Returns the order and the leg that a client order id names. The venue's grammar of client order ids is the router's
+/// grammar of order ids.
+fn read_leg(text: &str) -> Result<(OrderId, LegNumber), MessageError> {
+    let venue_id = OrderId::new(text).map_err(|_| MessageError::Text("client order id"))?;
+    Ok(LegNumber::split_venue_id(&venue_id))
+}
+
 fn read_order_id(text: &str) -> Result<OrderId, MessageError> {
-    OrderId::new(text).map_err(|_| MessageError::Text("client order id"))
+    read_leg(text).map(|(order_id, _)| order_id)
+}
+
+/// Returns which leg a report is about, by the client order id in it.
+fn leg_word(client_order_id: &str) -> LegWord {
+    read_leg(client_order_id).map_or_else(|_| LegWord::default(), |(_, leg)| LegWord::about(leg))
 }
 
 #[cfg(test)]

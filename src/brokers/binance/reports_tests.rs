@@ -3,6 +3,7 @@
 use crate::brokers::binance::reports::*;
 use crate::brokers::binance::test_orders::{btc_order, decimal};
 use crate::domain::currency_rates::CurrencyRates;
+use crate::domain::leg::LegNumber;
 use crate::domain::order::ApplyReportError;
 use crate::domain::order_terms::OrderStatus;
 
@@ -23,7 +24,7 @@ fn event(fields: &str) -> VenueNotice {
 }
 
 fn placed(order: &Order, text: &str) -> Result<VenueReport, MessageError> {
-    placement_report(order, &serde_json::from_str(text).unwrap())
+    placement_report(order, LegNumber::FIRST, &serde_json::from_str(text).unwrap())
 }
 
 fn status_after(order: &Order, reports: &[&VenueReport]) -> Order {

@@ -1,21 +1,26 @@
 //! The budget of requests: what the venue's limits leave, with a share that only cancels may use.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use hyper::HeaderMap;
 
-use crate::brokers::binance::memory_ledger::window_end;
 use crate::brokers::binance::messages::exchange_info::RateLimit;
-use crate::brokers::port::{LimitCharge, LimitDecision, LimitKind, LimitLedger};
+use crate::brokers::port::LimitLedger;
+use crate::domain::request_limit::{LimitCharge, LimitDecision, LimitKind, window_end, window_index};
 use crate::domain::time::Timestamp;
 
-/// The share of each limit that only cancels may use, in percent.
+/// The share of a limit that reads leave to orders, in per cent: a long reconciliation must not keep orders from being sent.
+const ORDER_SHARE_PERCENT: u32 = 40;
+/// The share of each limit that only cancels may use, in per cent.
 const CANCEL_SHARE_PERCENT: u32 = 10;
 /// The most limits that are kept; the venue has four.
 const MAX_LIMITS: usize = 16;
 /// How long requests stop where the venue asks for it without a time: its shortest ban.
 const DEFAULT_STOP: Duration = Duration::from_secs(120);
+/// How far the estimate of the venue's clock may be off where a reply's counts are assigned to a window.
+const CLOCK_MARGIN: Duration = Duration::from_millis(500);
 /// The longest time that requests stop: the venue's longest ban.
 const MAX_STOP: Duration = Duration::from_secs(3 * 86_400);
 /// The limits until the venue's own are read: those of its documentation's example (`rest-api.md`, `rateLimits`).
@@ -49,12 +54,17 @@ pub enum RequestPurpose {
     Cancel,
     /// It reads.
     Read,
+    /// It reads the limits themselves. Until they are known, no assumed limit stops it: other workers may have counted far
+    /// beyond an assumption. It counts as a read afterwards.
+    Limits,
 }
 
 /// The weights of requests (`rest-api.md`, each endpoint).
 pub mod weight {
     /// A placement or a cancel. Since 2026-04-02 only failed ones count; which it will be is not known before.
     pub const ORDER: u32 = 1;
+    /// A cancel-and-replace, an amendment, or the placement of a leg.
+    pub const REPLACE: u32 = 4;
     /// A query of one order.
     pub const QUERY_ORDER: u32 = 4;
     /// The open orders of one symbol.
@@ -63,8 +73,12 @@ pub mod weight {
     pub const ORDER_TRADES: u32 = 5;
     /// The trades of a symbol.
     pub const SYMBOL_TRADES: u32 = 20;
+    /// A page of all orders of a symbol.
+    pub const ALL_ORDERS: u32 = 20;
     /// The account.
     pub const ACCOUNT: u32 = 20;
+    /// What the key may do.
+    pub const KEY_PERMISSIONS: u32 = 1;
     /// The symbols and limits.
     pub const EXCHANGE_INFO: u32 = 20;
     /// The time.
@@ -77,6 +91,8 @@ pub mod weight {
 pub struct RequestBudget<L> {
     ledger: Arc<L>,
     limits: RwLock<Arc<[WindowLimit]>>,
+    /// Whether the limits are the venue's own.
+    are_limits_read: AtomicBool,
 }
 
 impl<L: LimitLedger> RequestBudget<L> {
@@ -85,6 +101,7 @@ impl<L: LimitLedger> RequestBudget<L> {
         Self {
             ledger,
             limits: RwLock::new(Arc::from(DEFAULT_LIMITS)),
+            are_limits_read: AtomicBool::new(false),
         }
     }
 
@@ -98,6 +115,7 @@ impl<L: LimitLedger> RequestBudget<L> {
             }
         }
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits.into();
+        self.are_limits_read.store(true, Ordering::Relaxed);
     }
 
     /// Counts a request before it is sent. `at` is the venue's time.
@@ -112,6 +130,11 @@ impl<L: LimitLedger> RequestBudget<L> {
             .collect();
         match self.ledger.charge(&charges, at).await {
             Ok(LimitDecision::Charged) => Ok(()),
+            Ok(LimitDecision::Exhausted(..))
+                if purpose == RequestPurpose::Limits && !self.are_limits_read.load(Ordering::Relaxed) =>
+            {
+                Ok(())
+            }
             Ok(LimitDecision::Exhausted(kind, until)) => Err(format!(
                 "the venue's limit of {} is reached until {until}",
                 kind_name(kind)
@@ -125,8 +148,10 @@ impl<L: LimitLedger> RequestBudget<L> {
         }
     }
 
-    /// Takes over the counts that a reply's headers report (`X-MBX-USED-WEIGHT-1M`, `X-MBX-ORDER-COUNT-10S` and others).
-    pub async fn read_headers(&self, headers: &HeaderMap, at: Timestamp) {
+    /// Takes over the counts that a reply's headers report (`X-MBX-USED-WEIGHT-1M`, `X-MBX-ORDER-COUNT-10S` and others). The
+    /// venue counted between the two moments, those of the request and of the reply, by its clock. Where a window began in
+    /// between, the count may be that of the window before, and is not taken over: the next reply has it.
+    pub async fn read_headers(&self, headers: &HeaderMap, (sent_at, received_at): (Timestamp, Timestamp)) {
         for limit in self.limits().iter() {
             let prefix = match limit.kind {
                 LimitKind::RequestWeight => "x-mbx-used-weight-",
@@ -135,8 +160,10 @@ impl<L: LimitLedger> RequestBudget<L> {
             };
             let header = headers.get(format!("{prefix}{}", interval_suffix(limit.window)));
             let used = header.and_then(|value| value.to_str().ok()?.parse().ok());
-            if let Some(used) = used {
-                self.ledger.raise(limit.kind, limit.window, used, at).await;
+            if let Some(used) = used
+                && limit.is_one_window(sent_at, received_at)
+            {
+                self.ledger.raise(limit.kind, limit.window, used, received_at).await;
             }
         }
     }
@@ -173,6 +200,14 @@ impl<L: LimitLedger> RequestBudget<L> {
 }
 
 impl WindowLimit {
+    /// Reports whether a request and its reply lie in one window, whichever way the estimate of the venue's clock is off.
+    fn is_one_window(&self, sent_at: Timestamp, received_at: Timestamp) -> bool {
+        // A window of a second is not narrowed to nothing.
+        let margin = CLOCK_MARGIN.min(self.window / 20);
+        let (from, to) = (sent_at.saturating_sub(margin), received_at.saturating_add(margin));
+        window_index(self.window, from) == window_index(self.window, to)
+    }
+
     fn charge_for(&self, purpose: RequestPurpose, weight: u32) -> Option<LimitCharge> {
         let amount = match self.kind {
             LimitKind::RequestWeight => weight,
@@ -180,12 +215,13 @@ impl WindowLimit {
             LimitKind::Orders if purpose == RequestPurpose::Order => 1,
             LimitKind::Orders => return None,
         };
-        let has_cancel_share = self.kind != LimitKind::Orders && purpose != RequestPurpose::Cancel;
-        let reserved = if has_cancel_share {
-            self.limit / 100 * CANCEL_SHARE_PERCENT + self.limit % 100 * CANCEL_SHARE_PERCENT / 100
-        } else {
-            0
+        let reserved_percent = match purpose {
+            _ if self.kind == LimitKind::Orders => 0,
+            RequestPurpose::Cancel => 0,
+            RequestPurpose::Order => CANCEL_SHARE_PERCENT,
+            RequestPurpose::Read | RequestPurpose::Limits => CANCEL_SHARE_PERCENT + ORDER_SHARE_PERCENT,
         };
+        let reserved = self.limit / 100 * reserved_percent + self.limit % 100 * reserved_percent / 100;
         Some(LimitCharge {
             kind: self.kind,
             window: self.window,
@@ -268,9 +304,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_tenth_of_the_weight_is_for_cancels() {
+    async fn reads_leave_a_share_to_orders_and_both_leave_one_to_cancels() {
         let budget = budget();
-        assert_eq!(budget.acquire(RequestPurpose::Read, 90, at(0)).await, Ok(()));
+        assert_eq!(budget.acquire(RequestPurpose::Read, 50, at(0)).await, Ok(()));
+        assert!(budget.acquire(RequestPurpose::Read, 1, at(0)).await.is_err());
+        assert_eq!(budget.acquire(RequestPurpose::Order, 40, at(0)).await, Ok(()));
         for purpose in [RequestPurpose::Read, RequestPurpose::Order] {
             let refused = budget.acquire(purpose, 1, at(0)).await.unwrap_err();
             assert!(refused.contains("by weight"), "{refused}");
@@ -278,6 +316,23 @@ mod tests {
         assert_eq!(budget.acquire(RequestPurpose::Cancel, 10, at(0)).await, Ok(()));
         assert!(budget.acquire(RequestPurpose::Cancel, 1, at(0)).await.is_err());
         assert_eq!(budget.acquire(RequestPurpose::Read, 1, at(60)).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn limits_are_read_where_others_have_counted_beyond_the_assumed_ones_and_the_venue_has_not_closed() {
+        let ledger = Arc::new(MemoryLedger::default());
+        let window = Duration::from_secs(60);
+        ledger.raise(LimitKind::RequestWeight, window, 50_000, at(0)).await;
+        let budget = RequestBudget::new(Arc::clone(&ledger));
+        assert!(budget.acquire(RequestPurpose::Read, 1, at(0)).await.is_err());
+        assert_eq!(budget.acquire(RequestPurpose::Limits, 20, at(0)).await, Ok(()));
+        budget.set_limits(&[limit("REQUEST_WEIGHT", "MINUTE", 1, 60_000)]);
+        assert!(budget.acquire(RequestPurpose::Limits, 20, at(0)).await.is_err());
+
+        let budget = RequestBudget::new(Arc::clone(&ledger));
+        ledger.close_until(LimitKind::RequestWeight, at(30)).await;
+        let refused = budget.acquire(RequestPurpose::Limits, 20, at(1)).await.unwrap_err();
+        assert!(refused.contains("takes no requests"), "{refused}");
     }
 
     #[tokio::test]
@@ -298,9 +353,9 @@ mod tests {
     async fn headers_raise_the_counts_and_stop_requests() {
         let budget = budget();
         let mut headers = HeaderMap::new();
-        headers.insert("x-mbx-used-weight-1m", HeaderValue::from_static("89"));
+        headers.insert("x-mbx-used-weight-1m", HeaderValue::from_static("49"));
         headers.insert("x-mbx-order-count-10s", HeaderValue::from_static("3"));
-        budget.read_headers(&headers, at(0)).await;
+        budget.read_headers(&headers, (at(1), at(1))).await;
         assert!(budget.acquire(RequestPurpose::Order, 1, at(1)).await.is_err());
         assert_eq!(budget.acquire(RequestPurpose::Read, 1, at(1)).await, Ok(()));
         assert!(budget.acquire(RequestPurpose::Read, 1, at(1)).await.is_err());
@@ -311,6 +366,30 @@ mod tests {
             assert!(budget.acquire(purpose, 1, at(89)).await.is_err(), "{purpose:?}");
         }
         assert_eq!(budget.acquire(RequestPurpose::Read, 1, at(90)).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn counts_of_a_window_that_has_ended_raise_no_other() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-mbx-used-weight-1m", HeaderValue::from_static("100"));
+        headers.insert("x-mbx-order-count-10s", HeaderValue::from_static("3"));
+        headers.insert("x-mbx-order-count-1d", HeaderValue::from_static("5"));
+        // One second around midnight: the venue may have counted before it or after it.
+        for (sent_at, received_at) in [(at(-1), at(0)), (at(0), at(0)), (at(-1), at(1))] {
+            let budget = budget();
+            budget.read_headers(&headers, (sent_at, received_at)).await;
+            for second in [-1, 0, 1] {
+                let acquired = budget.acquire(RequestPurpose::Order, 1, at(second)).await;
+                assert_eq!(acquired, Ok(()), "{sent_at} {received_at} {second}");
+            }
+        }
+        // Within a minute and a day; over the end of ten seconds.
+        let budget = budget();
+        headers.insert("x-mbx-used-weight-1m", HeaderValue::from_static("2"));
+        headers.insert("x-mbx-order-count-1d", HeaderValue::from_static("4"));
+        budget.read_headers(&headers, (at(9), at(10))).await;
+        assert_eq!(budget.acquire(RequestPurpose::Order, 1, at(11)).await, Ok(()));
+        assert!(budget.acquire(RequestPurpose::Order, 1, at(11)).await.is_err());
     }
 
     #[tokio::test]

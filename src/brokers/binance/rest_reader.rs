@@ -7,7 +7,7 @@ use hyper::{Method, Request};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::brokers::binance::messages::account::Account;
+use crate::brokers::binance::messages::account::{Account, KeyPermissions};
 use crate::brokers::binance::messages::exchange_info::ExchangeInfo;
 use crate::brokers::binance::messages::order_state::OrderState;
 use crate::brokers::binance::messages::server_time::ServerTime;
@@ -34,6 +34,8 @@ const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(1);
 const MAX_REPLY_BYTES: usize = 4 * 1024 * 1024;
 /// The most trades that one reply lists (`rest-api.md`, "Account trade list").
 pub const TRADES_PER_PAGE: usize = 1_000;
+/// The most orders that one reply lists (`rest-api.md`, "All orders").
+pub const ORDERS_PER_PAGE: usize = 1_000;
 /// The most pages of trades of one order: the router books at most 10 000 fills of one.
 const MAX_TRADE_PAGES: usize = 10;
 /// How often the clock is measured at once: the shortest round trip counts.
@@ -48,6 +50,9 @@ pub enum ReadError {
     /// The venue replied that the order ended without a fill, and is archived.
     #[error("the order is archived at the venue")]
     Archived,
+    /// The venue does not have this endpoint.
+    #[error("the venue does not offer this request")]
+    NotOffered,
     /// There is no reply that says anything; the text says why.
     #[error("{0}")]
     Unanswered(String),
@@ -145,6 +150,23 @@ impl<L: LimitLedger> VenueClient<L> {
         decode(&self.read(&call).await?)
     }
 
+    /// Returns one page of a symbol's orders from an id on, in the order of their ids, each as the JSON text of its own.
+    ///
+    /// # Errors
+    /// When the venue does not say.
+    pub async fn orders_from(
+        &self,
+        symbol: &Symbol,
+        order_id: i64,
+    ) -> Result<Vec<Box<serde_json::value::RawValue>>, ReadError> {
+        let parameters = Parameters::new()
+            .with("symbol", symbol)
+            .with("orderId", order_id)
+            .with("limit", ORDERS_PER_PAGE);
+        let call = signed_call(endpoint::ALL_ORDERS, &parameters, weight::ALL_ORDERS);
+        decode(&self.read(&call).await?)
+    }
+
     /// Returns the account. A reply is the venue's word that it accepts the key.
     ///
     /// # Errors
@@ -154,6 +176,23 @@ impl<L: LimitLedger> VenueClient<L> {
         decode(
             &self
                 .read(&signed_call(endpoint::ACCOUNT, &parameters, weight::ACCOUNT))
+                .await?,
+        )
+    }
+
+    /// Returns what the key may do. The production environment answers this; the testnet does not.
+    ///
+    /// # Errors
+    /// When the venue does not say.
+    pub async fn key_permissions(&self) -> Result<KeyPermissions, ReadError> {
+        let parameters = Parameters::new();
+        decode(
+            &self
+                .read(&signed_call(
+                    endpoint::KEY_PERMISSIONS,
+                    &parameters,
+                    weight::KEY_PERMISSIONS,
+                ))
                 .await?,
         )
     }
@@ -168,6 +207,7 @@ impl<L: LimitLedger> VenueClient<L> {
         let parameters = Parameters::new().with("symbols", names);
         let call = ReadCall {
             is_signed: false,
+            purpose: RequestPurpose::Limits,
             ..signed_call(endpoint::EXCHANGE_INFO, &parameters, weight::EXCHANGE_INFO)
         };
         decode(&self.read(&call).await?)
@@ -279,6 +319,8 @@ impl<L: LimitLedger> VenueClient<L> {
             QueryVerdict::Answered => Ok(reply.body),
             QueryVerdict::NotFound => Err(ReadError::NotFound.into()),
             QueryVerdict::Archived => Err(ReadError::Archived.into()),
+            // An error of the venue's own has a code; without one the path leads nowhere.
+            QueryVerdict::Unanswered if reply.status == 404 && error.is_none() => Err(ReadError::NotOffered.into()),
             QueryVerdict::Unanswered => {
                 let shown = error.map_or_else(String::new, |error| format!(": {}", error.shown()));
                 let needs_clock = verdicts.consequence == Consequence::SynchronizeClock;

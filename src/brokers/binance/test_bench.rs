@@ -177,6 +177,7 @@ pub fn new_session(port: u16, websocket_api: &str, inbox: &Arc<RecordingInbox>) 
             secret_variable: "SECRET".into(),
         },
         symbols: vec![Symbol::parse("BTCUSDT").unwrap()],
+        self_trade_prevention: "EXPIRE_MAKER".to_owned(),
         time_limits: TimeLimits {
             connect: Duration::from_secs(5),
             order: Duration::from_millis(700),
@@ -187,5 +188,9 @@ pub fn new_session(port: u16, websocket_api: &str, inbox: &Arc<RecordingInbox>) 
     let credentials = ApiCredentials::load(&settings.credentials, variable).unwrap();
     let tls = tls_with_roots(RootCertStore::empty()).unwrap();
     let ledger = Arc::new(MemoryLedger::default());
-    VenueSession::new(&settings, credentials, ledger, Arc::clone(inbox), &tls).unwrap()
+    let session = VenueSession::new(&settings, credentials, ledger, Arc::clone(inbox), &tls).unwrap();
+    session.client.accept_key();
+    session.reports.begin_connection();
+    session.reports.complete_reconciliation(session.reports.connection());
+    session
 }

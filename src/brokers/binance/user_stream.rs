@@ -57,6 +57,7 @@ pub async fn run<L: LimitLedger, I: VenueInbox>(session: Arc<VenueSession<L, I>>
     let follow_for_ever = async {
         loop {
             let Err(end) = follow(&session, &mut delay).await;
+            session.reports.end_connection();
             tracing::warn!(%end, "the user data stream ended; it is opened again");
             sleep(delay.next_delay()).await;
         }
@@ -82,6 +83,8 @@ where
     delay.reset();
     tracing::info!("the user data stream is open");
     // Events since the last connection are lost.
+    session.reports.begin_connection();
+    session.transfers.wake();
     session.reconciliation_due.notify_one();
     let renewal = sleep(MAX_CONNECTION_AGE);
     tokio::pin!(renewal);
@@ -187,7 +190,9 @@ where
         Ok(StreamMessage::ExecutionReport(event)) => handle_execution(session, &event).await,
         Ok(StreamMessage::SubscriptionTerminated) => return Err(StreamEnd::Terminated),
         Ok(StreamMessage::ServerShutdown) => return Err(StreamEnd::ServerShutdown),
-        // Positions derive from fills alone; balances are the venue's own sum of them.
+        Ok(StreamMessage::BalanceUpdate(update)) => session.transfers.push(update),
+        // Positions derive from fills alone; balances are the venue's own sum of them, and compared as such. What an external
+        // system locks (`externalLockUpdate`) stays part of them.
         Ok(StreamMessage::AccountPosition(_) | StreamMessage::Reply(_) | StreamMessage::Other(_)) => {}
         Err(error) => {
             let (line, column) = (error.line(), error.column());

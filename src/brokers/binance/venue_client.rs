@@ -29,12 +29,20 @@ const CLIENT_NAME: HeaderValue = HeaderValue::from_static(concat!("order-router/
 pub mod endpoint {
     /// Place, cancel or query one order.
     pub const ORDER: &str = "/api/v3/order";
+    /// Cancel one order and place another.
+    pub const CANCEL_REPLACE: &str = "/api/v3/order/cancelReplace";
+    /// Reduce the quantity of an order, which keeps its place.
+    pub const AMEND: &str = "/api/v3/order/amend/keepPriority";
     /// The open orders.
     pub const OPEN_ORDERS: &str = "/api/v3/openOrders";
+    /// The orders of a symbol, also those that have ended.
+    pub const ALL_ORDERS: &str = "/api/v3/allOrders";
     /// The account's trades.
     pub const TRADES: &str = "/api/v3/myTrades";
     /// The account.
     pub const ACCOUNT: &str = "/api/v3/account";
+    /// What the key may do.
+    pub const KEY_PERMISSIONS: &str = "/sapi/v1/account/apiRestrictions";
     /// Symbols and limits.
     pub const EXCHANGE_INFO: &str = "/api/v3/exchangeInfo";
     /// The time.
@@ -54,8 +62,11 @@ pub struct VenueClient<L> {
     /// The time limits.
     pub time_limits: TimeLimits,
     credentials: ApiCredentials,
-    /// Whether the venue refused the key; only reads are sent then, to see whether it is accepted again.
-    is_key_refused: AtomicBool,
+    /// Whether the key may be used for orders: it is checked first, and the venue may refuse it later. Until then only reads
+    /// and cancels are sent.
+    is_key_accepted: AtomicBool,
+    /// Whether the journal's live orders belong to another environment of the venue than this one.
+    is_environment_refused: AtomicBool,
 }
 
 impl<L: LimitLedger> VenueClient<L> {
@@ -78,7 +89,8 @@ impl<L: LimitLedger> VenueClient<L> {
             budget: RequestBudget::new(ledger),
             time_limits: settings.time_limits,
             credentials,
-            is_key_refused: AtomicBool::new(false),
+            is_key_accepted: AtomicBool::new(false),
+            is_environment_refused: AtomicBool::new(false),
         })
     }
 
@@ -123,7 +135,8 @@ impl<L: LimitLedger> VenueClient<L> {
     /// its error, if it has one.
     pub async fn read_verdicts(&self, reply: &HttpReply) -> (Verdicts, Option<VenueError>) {
         let now = self.clock.now_or_local();
-        self.budget.read_headers(&reply.headers, now).await;
+        let sent_at = now.saturating_sub(reply.elapsed);
+        self.budget.read_headers(&reply.headers, (sent_at, now)).await;
         let error = VenueError::read(&reply.body).filter(|_| reply.status != 200);
         let verdicts = verdicts_of(reply.status, error.as_ref());
         self.apply(verdicts.consequence, &reply.headers).await;
@@ -149,23 +162,33 @@ impl<L: LimitLedger> VenueClient<L> {
         }
     }
 
-    /// Records that the venue refused the key: no order is sent until it accepts it again.
+    /// Records that the venue refuses the key: no order is sent until it accepts it again.
     pub fn refuse_key(&self) {
-        if !self.is_key_refused.swap(true, Ordering::Relaxed) {
+        if self.is_key_accepted.swap(false, Ordering::Relaxed) {
             tracing::error!("the venue refuses the API key, its permissions or its signature; no order is sent");
         }
     }
 
-    /// Records that the venue accepted the key for a request that may trade.
+    /// Records that the venue accepts the key for trading.
     pub fn accept_key(&self) {
-        if self.is_key_refused.swap(false, Ordering::Relaxed) {
-            tracing::info!("the venue accepts the API key again");
+        if !self.is_key_accepted.swap(true, Ordering::Relaxed) {
+            tracing::info!("the venue accepts the API key for trading");
         }
     }
 
-    /// Reports whether the venue refused the key.
-    pub fn is_key_refused(&self) -> bool {
-        self.is_key_refused.load(Ordering::Relaxed)
+    /// Records whether the journal's live orders belong to another environment: no order is sent to this one meanwhile.
+    pub fn set_environment_refused(&self, is_refused: bool) {
+        self.is_environment_refused.store(is_refused, Ordering::Relaxed);
+    }
+
+    /// Reports whether the journal's live orders belong to another environment.
+    pub fn is_environment_refused(&self) -> bool {
+        self.is_environment_refused.load(Ordering::Relaxed)
+    }
+
+    /// Reports whether the venue accepts the key for trading.
+    pub fn is_key_accepted(&self) -> bool {
+        self.is_key_accepted.load(Ordering::Relaxed)
     }
 
     fn request(&self, method: Method, path: &str, query: &str) -> Result<Request<String>, hyper::http::Error> {

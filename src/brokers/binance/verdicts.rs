@@ -203,10 +203,11 @@ const ERROR_CODES: &[(i32, &str, Verdicts)] = &[
     (-2013, "NO_SUCH_ORDER", NO_SUCH_ORDER),
     (-2014, "BAD_API_KEY_FMT", CREDENTIALS),
     (-2015, "REJECTED_MBX_KEY", CREDENTIALS),
-    // Cancel-and-replace only, which this adapter does not send.
+    // Cancel-and-replace only: the results of both halves are in the body, and are read there.
     (-2021, "ORDER_CANCEL_REPLACE_PARTIALLY_FAILED", UNKNOWN),
     (-2022, "ORDER_CANCEL_REPLACE_FAILED", UNKNOWN),
     (-2026, "ORDER_ARCHIVED", ARCHIVED),
+    (-2038, "ORDER_AMEND_REJECTED", ENGINE_REJECTED),
     // The order id and the client order id are of two orders: the one to be cancelled is not open under both.
     (-2039, "CLIENT_ORDER_ID_INVALID", CANCEL_REJECTED),
 ];

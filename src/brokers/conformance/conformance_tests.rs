@@ -1,22 +1,29 @@
 use std::sync::Arc;
 
-use crate::brokers::adapter::{CancelOutcome, DueOutcome, InquiryOutcome, NotSentReason, PlaceOutcome};
+use crate::brokers::adapter::{
+    CancelOutcome, DueOutcome, InquiryOutcome, NotSentReason, PlaceOutcome, ReplaceCallOutcome,
+};
 use crate::brokers::conformance::*;
 use crate::brokers::memory_book::{BookFault, BookGuarantee, MemoryBook, fixtures};
 use crate::brokers::paper::{PaperVenue, binance, ibkr};
 use crate::brokers::port::{BookError, PaperBook};
 use crate::config::brokers::{PaperIbkrSettings, RestFill};
 use crate::domain::id::LeaseToken;
+use crate::domain::quantity::QuantityUnits;
+use crate::domain::reason::Reason;
+use crate::domain::replace::LegWord;
 use crate::domain::venue_report::{VenueOrderState, VenueReport};
-use crate::risk::approved::approve_unchecked;
+use crate::risk::approved::{approve_unchecked, approve_under_caps_unchecked};
 
 const NOON: &str = "2026-03-02T12:00:00Z";
 
 /// Every case of the suite.
 const ALL_CASES: &[&str] = &[
     "P01", "P02", "P03", "P04", "P05", "P06", "P07", "S01", "S02", "S03", "S04", "S05", "S06", "C01", "C02", "C03",
-    "C04", "C05", "C06", "C07", "D01", "D02", "D03", "D04", "D05", "D06", "D07",
+    "C04", "C05", "C06", "C07", "D01", "D02", "D03", "D04", "D05", "D06", "D07", "R01", "R02",
 ];
+/// The cases of a venue outside the store.
+const VENUE_CASES: &[&str] = &["R03", "R04", "R05", "R06", "R07", "R08", "R09"];
 
 /// A fault in an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +37,8 @@ enum AdapterFlaw {
     DueDropsUnknown,
     ClosedIsUnknown,
     AcceptsEveryTimeInForce,
+    PlansNothing,
+    CancelsForReplace,
 }
 
 /// A paper venue, with a flaw if one is given.
@@ -77,6 +86,22 @@ impl BrokerAdapter for FlawedAdapter {
             }
             (_, outcome) => outcome,
         }
+    }
+
+    fn plan(
+        &self,
+        placement: &ApprovedUnderCaps<Placement>,
+        position: Option<QuantityUnits>,
+    ) -> Option<Result<VenueReport, Reason>> {
+        let planned = self.venue.plan(placement, position);
+        planned.filter(|_| self.flaw != AdapterFlaw::PlansNothing)
+    }
+
+    async fn replace(&self, order: Order) -> ReplaceCallOutcome {
+        if self.flaw == AdapterFlaw::CancelsForReplace {
+            self.venue.cancel(order.clone()).await;
+        }
+        self.venue.replace(order).await
     }
 
     async fn execute_due(&self, order: Order) -> DueOutcome {
@@ -152,6 +177,7 @@ impl ConformanceHarness for PaperHarness {
                 fills: vec![],
                 state: VenueOrderState::Working,
                 cumulative_quantity: None,
+                legs: LegWord::default(),
                 due: None,
             };
             let booked = self.book.book_placement(placement.inner(), acknowledgement).await;
@@ -170,6 +196,18 @@ impl ConformanceHarness for PaperHarness {
             VenueFault::ReplyLost => BookFault::LoseReply,
         });
         Ok(())
+    }
+
+    async fn approve_terms(&self, order: &Order, terms: &ReplaceTerms) -> HarnessResult<ApprovedUnderCaps<Placement>> {
+        let order = order.under_terms(terms).map_err(|error| error.to_string())?;
+        Ok(approve_under_caps_unchecked(fixtures::placement(
+            order,
+            self.book.now(),
+        )))
+    }
+
+    async fn open_legs(&self, _: &OrderId) -> HarnessResult<Vec<VenueLeg>> {
+        Err("the venue has its book in the store".into())
     }
 
     async fn advance_clock_to(&self, at: Timestamp) {
@@ -215,6 +253,8 @@ async fn every_flaw_fails_its_case() {
         (AdapterFlaw::ClosedIsCancelled, "C02"),
         (AdapterFlaw::ClosedIsUnknown, "C02"),
         (AdapterFlaw::DueDropsUnknown, "D06"),
+        (AdapterFlaw::PlansNothing, "R01"),
+        (AdapterFlaw::CancelsForReplace, "R02"),
     ] {
         let failure = run_suite(async || Ok(paper_ibkr(flaw, &PaperIbkrSettings::default()))).await;
         assert_eq!(failure.map_err(|failure| failure.case), Err(case), "{flaw:?}");
@@ -245,5 +285,5 @@ async fn book_without_a_guarantee_fails_its_case() {
 #[test]
 fn case_numbers_are_unique_and_in_order() {
     let numbers: Vec<_> = cases::<PaperHarness>().map(|case| case.id).collect();
-    assert_eq!(numbers, ALL_CASES);
+    assert_eq!(numbers, [ALL_CASES, VENUE_CASES].concat());
 }

@@ -8,10 +8,11 @@ use crate::domain::order::Order;
 use crate::domain::order_terms::{OrderType, Side, TimeInForce};
 use crate::domain::quantity::{Price, Quantity, QuantityUnits, from_quantity_units, to_quantity_units};
 use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::replace::LegWord;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::{DueAction, DueTask, Fill, VenueOrderState, VenueReport};
 
-/// The number of an order's first fill. A trade id is the order id and this number, so that a fill that is computed twice is
+/// The number of a leg's first fill. A trade id is the leg's id and this number, so that a fill that is computed twice is
 /// booked once.
 const FIRST_FILL_NUMBER: u8 = 1;
 /// The decimals of a fee.
@@ -71,12 +72,13 @@ pub fn initial_report(
     };
     let quantity = initial_fill_quantity(order, rules.first_fill_percent)
         .ok_or_else(|| rejection("the quantity is not a whole number of lots that can be counted exactly"))?;
-    let is_full = quantity == order.quantity;
+    let is_full = Some(quantity) == order.leg_quantity();
     let mut report = VenueReport {
         broker_order_id: Some(broker_order_id(order)),
         fills: Vec::new(),
         state: VenueOrderState::Working,
         cumulative_quantity: None,
+        legs: LegWord::default(),
         due: None,
     };
     if !is_full && order.time_in_force == TimeInForce::Fok {
@@ -137,6 +139,7 @@ pub fn due_report(
         fills,
         state,
         cumulative_quantity: None,
+        legs: LegWord::default(),
         due: None,
     }))
 }
@@ -156,10 +159,10 @@ pub fn cap_report(order: &Order, report: &VenueReport, position: QuantityUnits, 
             return None;
         }
         let quantity = Quantity::new(from_quantity_units(units)).ok()?;
-        let number = if order.fills.is_empty() {
-            FIRST_FILL_NUMBER
-        } else {
+        let number = if order.is_leg_filled() {
             REMAINDER_FILL_NUMBER
+        } else {
+            FIRST_FILL_NUMBER
         };
         let fee = (rules.fees.fee_rate, fill.fee_currency.as_str());
         build_fill(order, number, quantity, fill.price, fill.timestamp, fee)
@@ -181,6 +184,7 @@ pub fn cancel_report(order: &Order) -> VenueReport {
         fills: Vec::new(),
         state: VenueOrderState::Cancelled(reason),
         cumulative_quantity: None,
+        legs: LegWord::default(),
         due: None,
     }
 }
@@ -193,10 +197,11 @@ pub fn rejection(message: impl Into<String>) -> Reason {
 /// Returns the quantity that fills at once; `None` if it cannot be counted in lots.
 fn initial_fill_quantity(order: &Order, percent: u8) -> Option<Quantity> {
     let lot = order.reservation.lot_size;
-    let lots = order.quantity.decimal().count_multiples_of(lot)?;
+    let whole = order.leg_quantity()?;
+    let lots = whole.decimal().count_multiples_of(lot)?;
     let first = lots.checked_mul(i128::from(percent))? / 100;
     if first == 0 || first >= lots {
-        return Some(order.quantity);
+        return Some(whole);
     }
     Quantity::new(Decimal::from_parts(first, 0)?.checked_mul(lot)?).ok()
 }
@@ -255,7 +260,7 @@ fn build_fill(
         round_fee_up(price.decimal().checked_mul(quantity.decimal())?)?
     };
     Some(Fill {
-        exec_id: format!("{}-{number}", order.order_id),
+        exec_id: format!("{}-{number}", order.venue_id()),
         quantity,
         price,
         timestamp: at,
@@ -276,7 +281,7 @@ fn round_fee_up(amount: Decimal) -> Option<Decimal> {
 }
 
 fn broker_order_id(order: &Order) -> String {
-    format!("paper-{}", order.order_id)
+    format!("paper-{}", order.venue_id())
 }
 
 fn time_in_force_cancellation(message: &str) -> VenueOrderState {

@@ -150,7 +150,7 @@ impl StreamReplay {
                 return Ok(());
             }
             expected = position.consumer_sequence + 1;
-            self.buffered.push_back((entry, message.message.headers.clone()));
+            self.buffered.push_back((entry, message.message.headers));
         }
         self.consumer = Some((consumer, expected));
         Ok(())

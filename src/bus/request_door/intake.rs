@@ -135,7 +135,7 @@ impl PendingRequest {
     /// Returns the request, or `None` if its reply subject is not allowed: then it is not executed either.
     fn from_message(message: Message, arrived_at: Timestamp) -> Option<Self> {
         let endpoint = endpoint_for_subject(&message.subject)?;
-        let account = subjects::parse_broker_and_account(&message.subject).map(|(_, account)| account);
+        let account = subjects::parse_account(&message.subject);
         let reply = message.reply.as_ref().map_or("", |reply| reply.as_str());
         if !subjects::is_allowed_reply(reply, account) {
             log_at_intervals!(

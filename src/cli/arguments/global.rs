@@ -51,6 +51,11 @@ pub(crate) fn setting_flag(path: &str, value: impl ToString) -> SettingFlag {
     (path.to_owned(), value.to_string())
 }
 
+/// Returns the flags of a Redis that no Sentinel names.
+pub(crate) fn no_sentinels() -> [SettingFlag; 2] {
+    ["redis.sentinels", "redis.sentinel_service"].map(|path| setting_flag(path, ""))
+}
+
 impl GlobalOptions {
     /// Returns the settings that the flags set; later ones override earlier ones.
     pub(crate) fn setting_flags(&self) -> Vec<SettingFlag> {
@@ -63,6 +68,9 @@ impl GlobalOptions {
         let named = named
             .into_iter()
             .filter_map(|(path, value)| Some(setting_flag(path, value.as_ref()?)));
+        // A named Redis is the one that is meant, whatever the Sentinels of other sources name.
+        let without_sentinels = self.redis_url.iter().flat_map(|_| no_sentinels());
+        let named = named.chain(without_sentinels);
         named.chain(self.assignments.iter().cloned()).collect()
     }
 

@@ -2,8 +2,9 @@
 
 use clap::Args;
 
+use crate::cli::error::CommandError;
+use crate::client::order_key::OrderKey;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId};
-use crate::wire::order_reference::OrderReference;
 
 /// An existing order.
 #[derive(Debug, Clone, Args)]
@@ -23,23 +24,19 @@ pub(crate) struct OrderReferenceArgs {
 }
 
 impl OrderReferenceArgs {
-    /// Returns the account of the order; `None` for an order of any account, which its order id names.
-    pub(crate) fn account(&self) -> Option<AccountId> {
-        match (&self.account, &self.order_id) {
-            (None, None) => Some(AccountId::default_account()),
-            (account, _) => account.clone(),
-        }
-    }
-
-    /// Returns the request's body.
+    /// Returns the order. An order id without an account names an order of any account.
     ///
     /// # Errors
-    /// None is known: the ids are plain texts.
-    pub(crate) fn encode(&self) -> anyhow::Result<Vec<u8>> {
-        let reference = OrderReference {
-            order_id: self.order_id.as_ref().map(ToString::to_string),
-            client_order_id: self.id.as_ref().map(ToString::to_string),
-        };
-        Ok(serde_json::to_vec(&reference)?)
+    /// When neither id is given, which the flags require.
+    pub(crate) fn order_key(&self) -> Result<OrderKey, CommandError> {
+        let (broker, account) = (self.broker.clone(), self.account.clone());
+        match (&self.order_id, &self.id) {
+            (Some(id), _) => Ok(OrderKey::by_order_id(broker, account, id.clone())),
+            (None, Some(id)) => {
+                let account = account.unwrap_or_else(AccountId::default_account);
+                Ok(OrderKey::by_client_order_id(broker, account, id.clone()))
+            }
+            (None, None) => Err(CommandError::Usage("--id or --order-id is required".to_owned())),
+        }
     }
 }

@@ -2,7 +2,6 @@
 
 use clap::{ArgGroup, Args};
 
-use crate::bus::subjects;
 use crate::cli::arguments::audit::AuditArgs;
 use crate::cli::arguments::global::GlobalOptions;
 use crate::cli::error::CommandResult;
@@ -83,14 +82,15 @@ pub(crate) async fn run(args: &AdjustArgs, options: &GlobalOptions) -> CommandRe
         actor: Some(args.audit.actor.clone()),
         reason: Some(args.audit.reason.clone()),
     };
-    let body = serde_json::to_vec(&request).map_err(anyhow::Error::from)?;
-    let sent = client.request_decoded::<AdjustmentEvent>(subjects::ADJUST, body).await;
+    let sent = client.report(client.caller.adjust(request, client.timeout).await);
     if sent.is_err() && args.id.is_none() {
         // It may be booked in spite of the error. Only its id prevents a second booking.
         eprintln!("the adjustment may be booked under the id {id}: to send it again, add --id {id}");
     }
-    let (reply, event) = sent?;
-    Ok(client.print_reply(&reply.body, || adjustment_table(&event, reply.is_replay).to_string())?)
+    let event = sent?;
+    Ok(client.print_reply(&event.reply.body, || {
+        adjustment_table(&event, event.reply.is_replay).to_string()
+    })?)
 }
 
 fn adjustment_table(event: &AdjustmentEvent, is_replay: bool) -> TextTable {
@@ -111,7 +111,10 @@ fn adjustment_table(event: &AdjustmentEvent, is_replay: bool) -> TextTable {
     if let Some(fee) = &event.fee {
         row("instrument", format!("{} {}", fee.venue, fee.symbol));
         row("fee", format!("{} {}", fee.amount, fee.currency));
-        row("price", fee.price.to_string());
+        let price = fee
+            .price
+            .map_or_else(|| "none yet".to_owned(), |price| price.to_string());
+        row("price", price);
         row("fills", fee.fills.to_string());
     }
     row("actor", event.actor.clone());

@@ -2,7 +2,6 @@
 
 use clap::Args;
 
-use crate::bus::subjects;
 use crate::cli::arguments::global::GlobalOptions;
 use crate::cli::error::CommandResult;
 use crate::cli::output::table::{ColumnAlign, TextTable};
@@ -22,10 +21,8 @@ pub(crate) struct BrokersArgs {
 /// When there is no reply.
 pub(crate) async fn run(args: &BrokersArgs, options: &GlobalOptions) -> CommandResult {
     let client = CliClient::connect(options, &args.client, "order-router brokers").await?;
-    let (reply, list) = client
-        .request_decoded::<BrokerList>(subjects::BROKERS, b"{}".to_vec())
-        .await?;
-    Ok(client.print_reply(&reply.body, || brokers_table(&list).to_string())?)
+    let list = client.report(client.caller.brokers(client.timeout).await)?;
+    Ok(client.print_reply(&list.reply.body, || brokers_table(&list).to_string())?)
 }
 
 fn brokers_table(list: &BrokerList) -> TextTable {

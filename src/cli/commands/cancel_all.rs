@@ -2,13 +2,12 @@
 
 use clap::Args;
 
-use crate::bus::subjects;
 use crate::cli::arguments::global::GlobalOptions;
 use crate::cli::error::CommandResult;
 use crate::cli::output::report;
 use crate::cli::requests::bus_client::{CliClient, RequestArgs};
 use crate::domain::id::{AccountId, BrokerId};
-use crate::wire::order_reference::{CancelAllReply, CancelAllRequest};
+use crate::wire::order_reference::CancelAllReply;
 
 /// Arguments of `cancel-all`.
 #[derive(Debug, Args)]
@@ -32,13 +31,13 @@ pub(crate) struct CancelAllArgs {
 /// When the request is refused, or there is no reply.
 pub(crate) async fn run(args: &CancelAllArgs, options: &GlobalOptions) -> CommandResult {
     let client = CliClient::connect(options, &args.client, "order-router cancel-all").await?;
-    let request = CancelAllRequest {
-        symbol: args.symbol.clone(),
-    };
-    let body = serde_json::to_vec(&request).map_err(anyhow::Error::from)?;
-    let subject = subjects::cancel_all(&args.broker, &args.account);
-    let (reply, outcome) = client.request_decoded::<CancelAllReply>(&subject, body).await?;
-    Ok(client.print_reply(&reply.body, || render_cancel_all(&outcome))?)
+    let symbol = args.symbol.as_deref();
+    let called = client
+        .caller
+        .cancel_all(&args.broker, &args.account, symbol, client.timeout)
+        .await;
+    let outcome = client.report(called)?;
+    Ok(client.print_reply(&outcome.reply.body, || render_cancel_all(&outcome))?)
 }
 
 fn render_cancel_all(outcome: &CancelAllReply) -> String {

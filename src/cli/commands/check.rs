@@ -1,5 +1,6 @@
 //! `check`: settings, keys, connections, streams, clock and permissions. It trades nothing and changes nothing.
 
+mod live;
 mod permissions;
 
 use clap::Args;
@@ -36,6 +37,9 @@ pub(crate) struct CheckArgs {
     /// What the settings are for.
     #[arg(long, value_enum, default_value_t = Role::Run)]
     role: Role,
+    /// The account whose subjects are checked.
+    #[arg(long, value_name = "ACCOUNT", value_parser = AccountId::new, default_value_t = AccountId::default_account())]
+    account: AccountId,
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -58,7 +62,7 @@ struct CheckResult {
 }
 
 /// Prints each result as it is known.
-struct CheckReport {
+pub(super) struct CheckReport {
     json: bool,
     has_failed: bool,
 }
@@ -111,7 +115,10 @@ pub(crate) async fn run(args: &CheckArgs, options: &GlobalOptions) -> CommandRes
     match connect(&settings.nats, "order-router check", ConnectPolicy::Once).await {
         Err(error) => report.add("nats", Verdict::Failed, error.to_string())?,
         Ok(bus) => {
-            let user = settings.nats.user.as_deref().unwrap_or("no user");
+            let nats = &settings.nats;
+            let files = [&nats.credentials_file, &nats.nkey_file];
+            let user = files.into_iter().flatten().next().or(nats.user.as_ref());
+            let user = user.map_or("no user", String::as_str);
             let version = &bus.client.server_info().version;
             report.add(
                 "nats",
@@ -122,7 +129,7 @@ pub(crate) async fn run(args: &CheckArgs, options: &GlobalOptions) -> CommandRes
             if args.role.reads_streams() {
                 check_streams(&bus, &settings, &brokers, &mut report).await?;
             }
-            check_permissions(&bus, args.role, &brokers, &mut report).await?;
+            check_permissions(&bus, args, &brokers, &mut report).await?;
             if args.role.knows_limits() {
                 check_limits(bus, &settings, &mut report).await?;
             }
@@ -131,6 +138,9 @@ pub(crate) async fn run(args: &CheckArgs, options: &GlobalOptions) -> CommandRes
     if args.role.uses_redis() {
         check_redis(&settings, &mut report).await?;
         report_remembered_ids(&settings, &mut report)?;
+    }
+    if args.role.places_orders() {
+        live::check_live(&settings, &mut report).await?;
     }
     if report.has_failed {
         return Err(CommandError::Reported);
@@ -217,14 +227,14 @@ async fn check_streams(
 
 async fn check_permissions(
     bus: &Bus,
-    role: Role,
+    args: &CheckArgs,
     brokers: &[BrokerId],
     report: &mut CheckReport,
 ) -> anyhow::Result<()> {
     let Some(broker) = brokers.first() else {
         return report.add("permissions", Verdict::Failed, "brokers.enabled names no broker");
     };
-    let subjects = role.required_subjects(broker, &AccountId::default_account());
+    let subjects = args.role.required_subjects(broker, &args.account);
     let probes = join_all(
         subjects
             .iter()

@@ -10,6 +10,7 @@ pub(in crate::cli) mod journal_sync;
 pub(in crate::cli) mod program_path;
 pub(in crate::cli) mod readiness;
 pub(crate) mod servers;
+mod venue;
 pub(crate) mod workers;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use crate::cli::commands::dev::addresses::{ServerAddresses, ensure_host_free};
 use crate::cli::commands::dev::data_directory::DevDataDirectory;
 use crate::cli::commands::dev::journal_sync::JournalSync;
 use crate::cli::commands::dev::servers::DevServers;
+use crate::cli::commands::dev::venue::DevVenue;
 use crate::cli::commands::dev::workers::{MAX_WORKERS, WorkerProcesses};
 use crate::cli::commands::topology;
 use crate::cli::error::{CommandError, CommandResult};
@@ -63,6 +65,9 @@ pub(crate) struct DevArgs {
     /// When the journal is synced to disk.
     #[arg(long, value_enum, default_value_t = JournalSync::Always)]
     sync: JournalSync,
+    /// Start a local exchange, too, and let the account `default` trade there while the mode is live.
+    #[arg(long)]
+    with_venue: bool,
 }
 
 /// Starts everything, runs until a signal comes or a server exits, and stops everything in order.
@@ -83,7 +88,11 @@ pub(crate) async fn run(args: DevArgs, options: &GlobalOptions) -> CommandResult
         .await??;
     ensure_host_free("REST", &settings.http.addr, "--http-addr 127.0.0.1:0").await?;
     let addresses = ServerAddresses::resolve(args.nats_port, args.redis_port)?;
-    let mut servers = DevServers::new(directory, addresses, args.sync).await?;
+    let venue = match args.with_venue {
+        true => Some(DevVenue::prepare(&settings, &directory)?),
+        false => None,
+    };
+    let mut servers = DevServers::new(directory, addresses, args.sync, venue).await?;
     let started = signals
         .unless_interrupted(servers.start())
         .await
@@ -134,8 +143,9 @@ async fn serve_until_stopped(
     workers: &mut WorkerProcesses,
     signals: &mut ShutdownSignals,
 ) -> CommandResult {
+    let telemetry = services::start_telemetry(settings)?;
     let (worker, sidecar) = tokio::select! {
-        started = signals.unless_interrupted(start_services(settings, workers)) => started??,
+        started = signals.unless_interrupted(start_services(settings, &telemetry, workers)) => started??,
         exit_error = servers.wait_for_unexpected_exit() => return Err(exit_error.into()),
     };
     let ready = format!("ready http=http://{} {}", sidecar.address(), servers.ready_line_urls());
@@ -156,6 +166,7 @@ async fn serve_until_stopped(
     let drained = async {
         tokio::join!(worker.drain(services::WORKER_GRACE), workers.drain());
         sidecar.drain(services::SIDECAR_GRACE).await;
+        telemetry.finish_spans(services::SPANS_GRACE).await;
     };
     match exit_error {
         None => signals.unless_interrupted(drained).await,
@@ -170,17 +181,20 @@ async fn serve_until_stopped(
     }
 }
 
-async fn start_services(settings: &Settings, workers: &mut WorkerProcesses) -> anyhow::Result<(Worker, Sidecar)> {
+async fn start_services(
+    settings: &Settings,
+    telemetry: &Telemetry,
+    workers: &mut WorkerProcesses,
+) -> anyhow::Result<(Worker, Sidecar)> {
     // The first worker rebuilds the store; the others find it complete.
     topology::apply_settings(settings, "order-router dev").await?;
-    let telemetry = Telemetry::new();
     // A router of this machine alone enforces the settings of its start.
     let own_limits = OwnLimits::Apply {
         actor: LIMITS_ACTOR.to_owned(),
         reason: LIMITS_REASON.to_owned(),
     };
-    let worker = services::start_worker(settings, &telemetry, own_limits).await?;
-    let sidecar = services::start_sidecar(settings, &telemetry).await?;
+    let worker = services::start_worker(settings, telemetry, own_limits).await?;
+    let sidecar = services::start_sidecar(settings, telemetry).await?;
     workers.start().await?;
     Ok((worker, sidecar))
 }

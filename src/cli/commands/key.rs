@@ -1,4 +1,6 @@
-//! `key`: creates API keys for REST.
+//! `key`: creates API keys for REST, and NATS users for algorithms.
+
+mod nats_user;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -27,6 +29,9 @@ enum KeyAction {
     /// Create a key and the `[[keys]]` block for the settings file.
     #[command(after_help = EXAMPLES)]
     New(NewKeyArgs),
+    /// Create a NATS user that is fenced into one account: its key, and its block for nats.conf.
+    #[command(after_help = nats_user::EXAMPLES)]
+    Nats(nats_user::NatsUserArgs),
 }
 
 #[derive(Debug, Args)]
@@ -98,12 +103,19 @@ struct KeySettingsBlock {
     keys: KeyList,
 }
 
-/// Creates a key and prints it. The key is stored nowhere.
+/// Creates a key.
 ///
 /// # Errors
-/// When the settings would refuse the key, or the output cannot be written.
+/// When the key would be refused where it is used, or the output cannot be written.
 pub(crate) fn run(args: &KeyArgs) -> CommandResult {
-    let KeyAction::New(args) = &args.action;
+    match &args.action {
+        KeyAction::New(args) => create_api_key(args),
+        KeyAction::Nats(args) => nats_user::run(args),
+    }
+}
+
+/// Creates an API key and prints it. The key is stored nowhere.
+fn create_api_key(args: &NewKeyArgs) -> CommandResult {
     let key = ApiKey::generate();
     let settings = key_settings(args, &key);
     let block = KeySettingsBlock {

@@ -5,14 +5,13 @@ use clap::{Args, Subcommand};
 
 use crate::bus::journal::JournalReader;
 use crate::bus::journal::limits::{JournaledLimits, change_limits};
-use crate::bus::router_client::RequestError;
-use crate::bus::subjects;
 use crate::cli::arguments::audit::AuditArgs;
 use crate::cli::arguments::global::GlobalOptions;
 use crate::cli::error::{CommandError, CommandResult, undecodable_reply};
 use crate::cli::output;
 use crate::cli::output::text::strip_control_characters;
 use crate::cli::requests::bus_client::{CliClient, RequestArgs};
+use crate::client::error::CallError;
 use crate::config::limits::{LimitDifference, LimitSettings};
 use crate::fault::FaultCode;
 use crate::wire::limits::{LimitsChangeRequest, LimitsEvent, PackedLimits};
@@ -66,17 +65,11 @@ struct InForce {
 
 /// Reads the limits in force from a worker, or from the journal where no worker replies.
 async fn read_in_force(client: &CliClient) -> Result<InForce, CommandError> {
-    let sent = client
-        .caller
-        .request(subjects::LIMITS_GET, b"{}".to_vec().into(), client.deadline())
-        .await;
-    let (event, is_from_worker) = match sent {
-        Ok(reply) => (
-            Some(serde_json::from_slice(&reply.body).map_err(undecodable_reply)?),
-            true,
-        ),
-        Err(RequestError::Fault(fault)) if fault.code == FaultCode::NotFound => (None, true),
-        Err(RequestError::Fault(fault)) if fault.code != FaultCode::NoWorker => return Err(client.print_refusal(fault)),
+    let (event, is_from_worker) = match client.caller.limits(client.timeout).await {
+        Ok(reply) => (Some(reply.document), true),
+        Err(CallError::Refused(fault)) if fault.code == FaultCode::NotFound => (None, true),
+        Err(CallError::Refused(fault)) if fault.code != FaultCode::NoWorker => return Err(client.print_refusal(fault)),
+        Err(error @ CallError::Undecodable(_)) => return Err(error.into()),
         Err(error) => {
             let newest = JournalReader::new(client.caller.bus().clone()).read_limits().await;
             let newest = newest.with_context(|| format!("{error}; the journal could not be read either"))?;
@@ -171,8 +164,8 @@ async fn apply_by_worker(
         actor: audit.actor.clone(),
         reason: audit.reason.clone(),
     };
-    let body = serde_json::to_vec(&request).map_err(anyhow::Error::from)?;
-    Ok(client.request_decoded(subjects::LIMITS_SET, body).await?.1)
+    let called = client.caller.set_limits(&request, client.timeout).await;
+    Ok(client.report(called)?.document)
 }
 
 /// Appends the limits to the journal, from which every worker takes them.

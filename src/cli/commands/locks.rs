@@ -2,14 +2,13 @@
 
 use clap::{ArgGroup, Args, Subcommand};
 
-use crate::bus::subjects;
 use crate::cli::arguments::audit::AuditArgs;
 use crate::cli::arguments::global::GlobalOptions;
 use crate::cli::error::CommandResult;
 use crate::cli::output::table::{ColumnAlign, TextTable};
 use crate::cli::requests::bus_client::{CliClient, RequestArgs};
 use crate::domain::id::{AccountId, BrokerId};
-use crate::wire::lock::{LockDocument, LockLiftRequest, LockList, LockScopeDocument, LockSetRequest};
+use crate::wire::lock::{LockList, LockScopeDocument};
 
 /// Arguments of `locks`.
 #[derive(Debug, Args)]
@@ -42,19 +41,19 @@ struct LockLiftArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("scope").required(true).args(["account", "broker", "symbol", "all"])))]
+#[command(group(ArgGroup::new("scope").required(true).multiple(true).args(["account", "broker", "symbol", "all"])))]
 struct LockSetArgs {
-    /// Lock this account.
+    /// Lock this account; with `--symbol`, in this symbol alone.
     #[arg(long, value_parser = AccountId::new)]
     account: Option<AccountId>,
     /// Lock this broker.
-    #[arg(long, value_parser = BrokerId::new)]
+    #[arg(long, conflicts_with_all = ["account", "symbol", "all"], value_parser = BrokerId::new)]
     broker: Option<BrokerId>,
-    /// Lock this symbol of a venue for all accounts, such as `binance.spot:BTCUSDT`.
+    /// Lock this symbol of a venue, such as `binance.spot:BTCUSDT`; for all accounts, unless one is named.
     #[arg(long, value_name = "VENUE:SYMBOL", value_parser = parse_venue_and_symbol)]
     symbol: Option<LockScopeDocument>,
     /// Lock everything.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["account", "symbol"])]
     all: bool,
     #[command(flatten)]
     audit: AuditArgs,
@@ -74,6 +73,13 @@ fn parse_venue_and_symbol(text: &str) -> Result<LockScopeDocument, &'static str>
 impl LockSetArgs {
     fn lock_scope(&self) -> LockScopeDocument {
         match (&self.account, &self.broker, &self.symbol) {
+            (Some(account_id), _, Some(LockScopeDocument::Symbol { venue, symbol })) => {
+                LockScopeDocument::AccountSymbol {
+                    account_id: account_id.to_string(),
+                    venue: venue.clone(),
+                    symbol: symbol.clone(),
+                }
+            }
             (Some(account_id), _, _) => LockScopeDocument::Account {
                 account_id: account_id.to_string(),
             },
@@ -81,7 +87,7 @@ impl LockSetArgs {
                 broker: broker.to_string(),
             },
             (_, _, Some(symbol)) => symbol.clone(),
-            // The argument group requires exactly one of the four.
+            // The argument group requires one of the four.
             _ => LockScopeDocument::All,
         }
     }
@@ -99,39 +105,22 @@ pub(crate) async fn run(args: &LocksArgs, options: &GlobalOptions) -> CommandRes
         Some(LocksAction::Set(set)) => &set.client,
     };
     let client = CliClient::connect(options, client_args, "order-router locks").await?;
-    let (subject, body) = match &args.action {
+    let (caller, timeout) = (&client.caller, client.timeout);
+    let (called, done) = match &args.action {
         None | Some(LocksAction::List(_)) => {
-            let (reply, locks) = client
-                .request_decoded::<LockList>(subjects::LOCKS_LIST, b"{}".to_vec())
-                .await?;
-            return Ok(client.print_reply(&reply.body, || render_locks(&locks))?);
+            let locks = client.report(caller.locks(timeout).await)?;
+            return Ok(client.print_reply(&locks.reply.body, || render_locks(&locks))?);
         }
-        Some(LocksAction::Lift(lift)) => {
-            let request = LockLiftRequest {
-                latch_id: lift.id.clone(),
-                actor: lift.audit.actor.clone(),
-                reason: lift.audit.reason.clone(),
-            };
-            (subjects::LOCKS_LIFT, serde_json::to_vec(&request))
+        Some(LocksAction::Lift(LockLiftArgs { id, audit, .. })) => {
+            (caller.lift(id, &audit.actor, &audit.reason, timeout).await, "lifted")
         }
         Some(LocksAction::Set(set)) => {
-            let request = LockSetRequest {
-                scope: set.lock_scope(),
-                actor: set.audit.actor.clone(),
-                reason: set.audit.reason.clone(),
-            };
-            (subjects::LOCKS_SET, serde_json::to_vec(&request))
+            let (scope, audit) = (set.lock_scope(), &set.audit);
+            (caller.lock(scope, &audit.actor, &audit.reason, timeout).await, "locked")
         }
     };
-    let (reply, lock) = client
-        .request_decoded::<LockDocument>(subject, body.map_err(anyhow::Error::from)?)
-        .await?;
-    let done = if subject == subjects::LOCKS_LIFT {
-        "lifted"
-    } else {
-        "locked"
-    };
-    Ok(client.print_reply(&reply.body, || format!("{done} {}", lock.latch_id))?)
+    let lock = client.report(called)?;
+    Ok(client.print_reply(&lock.reply.body, || format!("{done} {}", lock.latch_id))?)
 }
 
 fn render_locks(locks: &LockList) -> String {

@@ -5,7 +5,6 @@ use crate::cli::error::CommandResult;
 use crate::cli::output;
 use crate::cli::process::services;
 use crate::cli::process::shutdown_signals::ShutdownSignals;
-use crate::telemetry::Telemetry;
 use crate::worker::OwnLimits;
 
 /// Runs until a signal comes, then drains the worker, and the sidecar after it.
@@ -15,7 +14,7 @@ use crate::worker::OwnLimits;
 pub(crate) async fn run(options: &GlobalOptions) -> CommandResult {
     let settings = options.load_settings_and_start_log(CommandKind::Daemon)?;
     let (mut signals, hangup) = ShutdownSignals::listen_for_service()?;
-    let telemetry = Telemetry::new();
+    let telemetry = services::start_telemetry(&settings)?;
     let worker = signals
         .unless_interrupted(services::start_worker(&settings, &telemetry, OwnLimits::Refuse))
         .await??;
@@ -33,7 +32,9 @@ pub(crate) async fn run(options: &GlobalOptions) -> CommandResult {
     signals
         .wait_beside(hangup.handle_each(|| services::reload_keys(options, &sidecar)))
         .await;
-    signals
-        .unless_interrupted(services::drain_worker_then_sidecar(worker, sidecar))
-        .await
+    let drained = async {
+        services::drain_worker_then_sidecar(worker, sidecar).await;
+        telemetry.finish_spans(services::SPANS_GRACE).await;
+    };
+    signals.unless_interrupted(drained).await
 }

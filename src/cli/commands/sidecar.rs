@@ -5,7 +5,6 @@ use crate::cli::error::CommandResult;
 use crate::cli::output;
 use crate::cli::process::services;
 use crate::cli::process::shutdown_signals::ShutdownSignals;
-use crate::telemetry::Telemetry;
 
 /// Runs until a signal comes, then drains.
 ///
@@ -14,12 +13,17 @@ use crate::telemetry::Telemetry;
 pub(crate) async fn run(options: &GlobalOptions) -> CommandResult {
     let settings = options.load_settings_and_start_log(CommandKind::Daemon)?;
     let (mut signals, hangup) = ShutdownSignals::listen_for_service()?;
+    let telemetry = services::start_telemetry(&settings)?;
     let sidecar = signals
-        .unless_interrupted(services::start_sidecar(&settings, &Telemetry::new()))
+        .unless_interrupted(services::start_sidecar(&settings, &telemetry))
         .await??;
     output::print_line(format!("ready http=http://{}", sidecar.address()))?;
     signals
         .wait_beside(hangup.handle_each(|| services::reload_keys(options, &sidecar)))
         .await;
-    signals.unless_interrupted(sidecar.drain(services::SIDECAR_GRACE)).await
+    let drained = async {
+        sidecar.drain(services::SIDECAR_GRACE).await;
+        telemetry.finish_spans(services::SPANS_GRACE).await;
+    };
+    signals.unless_interrupted(drained).await
 }

@@ -4,7 +4,6 @@ mod journaled_halt;
 
 use clap::{ArgGroup, Args};
 
-use crate::bus::subjects;
 use crate::cli::arguments::global::GlobalOptions;
 use crate::cli::error::CommandResult;
 use crate::cli::output;
@@ -86,21 +85,17 @@ pub(crate) async fn run(args: &StateArgs, options: &GlobalOptions) -> CommandRes
     const NAME: &str = "order-router state";
     if let Some(change) = args.change_request() {
         let client = CliClient::connect(options, &args.client, NAME).await?;
-        let body = serde_json::to_vec(&change).map_err(anyhow::Error::from)?;
-        let sent = client
-            .caller
-            .request(subjects::STATE_SET, body.clone().into(), client.deadline())
-            .await;
-        if let Err(error) = &sent
+        let called = client.caller.set_state(&change, client.timeout).await;
+        if let Err(error) = &called
             && let Some(reason) = journaled_halt::reason_to_journal(&change, error)
         {
             // A worker would refuse what it cannot read, and so must the journal.
-            decode_state_change(&body)?;
+            decode_state_change(&serde_json::to_vec(&change).map_err(anyhow::Error::from)?)?;
             return journaled_halt::append_and_print(&client, &change, &reason).await;
         }
-        let (reply, state) = client.decode_reply::<RouterState>(sent)?;
+        let state = client.report(called)?;
         output::print_line_while_read(if client.json {
-            reply.body
+            state.reply.body
         } else {
             state.render().into_bytes()
         })?;
@@ -112,7 +107,7 @@ pub(crate) async fn run(args: &StateArgs, options: &GlobalOptions) -> CommandRes
             Some(client) => client,
             unconnected => unconnected.insert(CliClient::connect(options, &args.client, NAME).await?),
         };
-        Ok(client.request(subjects::STATE_GET, b"{}".to_vec()).await?.body)
+        Ok(client.caller.state(client.timeout).await?.reply.body)
     };
     polling::show_reply::<RouterState>(&args.polling, args.client.json, fetch).await
 }

@@ -5,7 +5,6 @@ use crate::cli::error::CommandResult;
 use crate::cli::output;
 use crate::cli::process::services;
 use crate::cli::process::shutdown_signals::ShutdownSignals;
-use crate::telemetry::Telemetry;
 use crate::worker::OwnLimits;
 
 /// Runs until a signal comes, then drains.
@@ -15,11 +14,16 @@ use crate::worker::OwnLimits;
 pub(crate) async fn run(options: &GlobalOptions) -> CommandResult {
     let settings = options.load_settings_and_start_log(CommandKind::Daemon)?;
     let (mut signals, hangup) = ShutdownSignals::listen_for_service()?;
+    let telemetry = services::start_telemetry(&settings)?;
     let worker = signals
-        .unless_interrupted(services::start_worker(&settings, &Telemetry::new(), OwnLimits::Refuse))
+        .unless_interrupted(services::start_worker(&settings, &telemetry, OwnLimits::Refuse))
         .await??;
     output::print_line(services::WORKER_READY_LINE)?;
     let log_hangup = || tracing::info!("SIGHUP: a worker reads nothing again; restart it to change its settings");
     signals.wait_beside(hangup.handle_each(log_hangup)).await;
-    signals.unless_interrupted(worker.drain(services::WORKER_GRACE)).await
+    let drained = async {
+        worker.drain(services::WORKER_GRACE).await;
+        telemetry.finish_spans(services::SPANS_GRACE).await;
+    };
+    signals.unless_interrupted(drained).await
 }

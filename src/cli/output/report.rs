@@ -19,6 +19,7 @@ pub(crate) fn render_report(report: &ExecutionReport) -> String {
     row("status", status_text(report));
     row("order", order_text(report));
     row("filled", filled_text(report));
+    row("replace", replace_text(report));
     row("order id", report.order_id.clone());
     row("client order id", report.client_order_id.clone());
     row("broker order id", report.broker_order_id.clone().unwrap_or_default());
@@ -94,6 +95,20 @@ fn price_text(report: &ExecutionReport) -> String {
     report
         .price
         .map_or_else(|| "market".to_owned(), |price| price.to_string())
+}
+
+/// Returns what became of the latest replace; empty where there was none.
+fn replace_text(report: &ExecutionReport) -> String {
+    let Some(replace) = &report.replace else {
+        return String::new();
+    };
+    let why = replace.reason.as_ref();
+    let why = why.map_or_else(String::new, |reason| format!(" ({})", reason.message));
+    let (id, state, leg) = (&replace.replace_id, replace.state, replace.leg);
+    format!(
+        "{id}: {state}{why}, {} at {}, leg {leg}",
+        replace.quantity, replace.price
+    )
 }
 
 fn order_text(report: &ExecutionReport) -> String {

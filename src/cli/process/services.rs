@@ -19,6 +19,17 @@ pub(crate) const WORKER_GRACE: Duration = Duration::from_secs(10);
 /// How long the sidecar may take to respond to the requests in flight.
 pub(crate) const SIDECAR_GRACE: Duration = Duration::from_secs(8);
 
+/// How long the last spans of traces may take to reach their collector.
+pub(crate) const SPANS_GRACE: Duration = Duration::from_secs(3);
+
+/// Starts the measurements of a process, and the export of its traces where the settings name a collector.
+///
+/// # Errors
+/// When the export cannot be set up.
+pub(crate) fn start_telemetry(settings: &Settings) -> anyhow::Result<Telemetry> {
+    Ok(Telemetry::start(&settings.otlp)?)
+}
+
 /// Starts a worker: it is connected, missing streams are created, the store is rebuilt where that was due, both doors are open.
 ///
 /// # Errors

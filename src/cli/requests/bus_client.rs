@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::Args;
-use serde::de::DeserializeOwned;
 
 use crate::bus::connection::{BusError, ConnectPolicy, connect};
 use crate::bus::journal::{JournalReader, JournalWriter};
-use crate::bus::request::BusReply;
-use crate::bus::router_client::{RequestError, RouterClient};
+use crate::bus::router_client::RouterClient;
 use crate::cli::arguments::global::{CommandKind, GlobalOptions};
 use crate::cli::error::{CommandError, error_with_reason, undecodable_reply};
 use crate::cli::output;
+use crate::client::error::CallError;
 use crate::config::Settings;
 use crate::config::journal::{AppendMode, JournalSettings};
+use crate::config::retry::RetrySchedule;
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
 
@@ -73,7 +72,8 @@ impl CliClient {
             Err(error) => return Err(error.into()),
         };
         Ok(Self {
-            caller: RouterClient::new(bus),
+            // A person decides whether to send a request again.
+            caller: RouterClient::new(bus).with_retry(RetrySchedule::once()),
             settings,
             timeout: Duration::from_millis(args.timeout_ms),
             json: args.json,
@@ -85,39 +85,12 @@ impl CliClient {
         Timestamp::now().saturating_add(self.timeout)
     }
 
-    /// Sends a request; the caller prints a refusal.
+    /// Returns the result of a call as that of the command; with `--json`, a refusal is printed at once.
     ///
     /// # Errors
-    /// The refusal, or that there is no reply.
-    pub(crate) async fn request(&self, subject: &str, body: Vec<u8>) -> Result<BusReply, CommandError> {
-        let sent = self.caller.request(subject, Bytes::from(body), self.deadline()).await;
-        sent.map_err(describe_request_error)
-    }
-
-    /// Sends a request and decodes the reply; with `--json`, a refusal is printed at once.
-    ///
-    /// # Errors
-    /// As [`Self::request`]; also when this version cannot decode the reply.
-    pub(crate) async fn request_decoded<T: DeserializeOwned>(
-        &self,
-        subject: &str,
-        body: Vec<u8>,
-    ) -> Result<(BusReply, T), CommandError> {
-        let sent = self.caller.request(subject, Bytes::from(body), self.deadline()).await;
-        self.decode_reply(sent)
-    }
-
-    /// Decodes the reply to a request; with `--json`, a refusal is printed at once.
-    ///
-    /// # Errors
-    /// As [`Self::request_decoded`].
-    pub(crate) fn decode_reply<T: DeserializeOwned>(
-        &self,
-        sent: Result<BusReply, RequestError>,
-    ) -> Result<(BusReply, T), CommandError> {
-        let reply = sent.map_err(|error| self.print_if_json(describe_request_error(error)))?;
-        let decoded = serde_json::from_slice(&reply.body).map_err(undecodable_reply)?;
-        Ok((reply, decoded))
+    /// The refusal, that there is no reply, or that this version cannot decode it.
+    pub(crate) fn report<T>(&self, called: Result<T, CallError>) -> Result<T, CommandError> {
+        called.map_err(|error| self.print_if_json(error.into()))
     }
 
     /// Returns the error of a refusal; with `--json`, the problem is printed at once.
@@ -146,10 +119,15 @@ impl CliClient {
     }
 }
 
-/// Returns the error of a request that got no reply, with what to do about it.
-fn describe_request_error(error: RequestError) -> CommandError {
-    match error {
-        RequestError::Fault(fault) => fault.into(),
-        RequestError::Timeout => error_with_reason(error, "check that a worker is running, then send it again").into(),
+impl From<CallError> for CommandError {
+    /// Returns the error of a call, with what to do about it.
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(fault) => fault.into(),
+            CallError::Undecodable(reason) => undecodable_reply(reason).into(),
+            unknown @ CallError::OutcomeUnknown { .. } => {
+                error_with_reason(unknown, "check that a worker is running, then send it again").into()
+            }
+        }
     }
 }

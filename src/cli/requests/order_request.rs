@@ -4,10 +4,12 @@ use clap::Args;
 
 use crate::cli::arguments::global::GlobalOptions;
 use crate::cli::arguments::order_reference::OrderReferenceArgs;
-use crate::cli::error::CommandResult;
+use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::output::report;
 use crate::cli::requests::bus_client::{CliClient, RequestArgs};
-use crate::domain::id::{AccountId, BrokerId};
+use crate::client::error::CallError;
+use crate::client::order_key::OrderKey;
+use crate::client::typed_reply::TypedReply;
 use crate::wire::report::ExecutionReport;
 
 /// Arguments of a request about one order.
@@ -20,22 +22,28 @@ pub(crate) struct OrderRequestArgs {
 }
 
 impl OrderRequestArgs {
-    /// Sends the request to the subject of the order's broker and account, if it has one, and prints the report in the reply.
-    /// `name` names the connection.
+    /// Connects; `name` names the connection. Returns the client, and the order that the flags name.
     ///
     /// # Errors
-    /// When the request is refused, or there is no reply.
-    pub(crate) async fn request_and_print_report(
+    /// When the settings are invalid, or NATS is out of reach.
+    pub(crate) async fn connect(
         &self,
         options: &GlobalOptions,
         name: &str,
-        subject: fn(&BrokerId, Option<&AccountId>) -> String,
-    ) -> CommandResult {
-        let client = CliClient::connect(options, &self.client, name).await?;
-        let subject = subject(&self.order.broker, self.order.account().as_ref());
-        let (reply, read) = client
-            .request_decoded::<ExecutionReport>(&subject, self.order.encode()?)
-            .await?;
-        Ok(client.print_reply(&reply.body, || report::render_report(&read))?)
+    ) -> Result<(CliClient, OrderKey), CommandError> {
+        let order = self.order.order_key()?;
+        Ok((CliClient::connect(options, &self.client, name).await?, order))
     }
+}
+
+/// Prints the report that a call has returned.
+///
+/// # Errors
+/// When the request is refused, or there is no reply.
+pub(crate) fn print_report(
+    client: &CliClient,
+    called: Result<TypedReply<ExecutionReport>, CallError>,
+) -> CommandResult {
+    let report = client.report(called)?;
+    Ok(client.print_reply(&report.reply.body, || report::render_report(&report))?)
 }

@@ -121,7 +121,7 @@ fn is_transient(failure: &CommandError) -> bool {
     match failure {
         CommandError::Refused(fault) => fault.code.is_retryable(),
         CommandError::Failed(_) => true,
-        CommandError::Usage(_) | CommandError::Reported | CommandError::Interrupted => false,
+        CommandError::Usage(_) | CommandError::Reported | CommandError::Different | CommandError::Interrupted => false,
     }
 }
 

@@ -3,20 +3,19 @@
 //! One request is one connection: no redirect is followed, no request is repeated, no proxy is used.
 
 use std::error::Error;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect, retry};
-use rustls::{ClientConfig, RootCertStore};
 
 use crate::cli::error::{CommandError, error_with_reason};
 use crate::cli::requests::sidecar_url::SidecarUrl;
 use crate::config::api_keys::ApiKey;
 use crate::config::listen_address::ListenAddress;
 use crate::config::nats::Secret;
+use crate::config::{https, tls};
 use crate::wire::problem::Problem;
 
 /// The longest response body, in bytes: 64 MiB.
@@ -85,7 +84,7 @@ impl RestClient {
             headers.insert(AUTHORIZATION, value);
         }
         let client = Client::builder()
-            .tls_backend_preconfigured(tls_config(url.is_https())?)
+            .tls_backend_preconfigured(https::system_client_config(url.is_https()).map_err(anyhow::Error::msg)?)
             .default_headers(headers)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(timeout)
@@ -172,7 +171,7 @@ impl RestClient {
             let what = format!("no response from {url} within {} ms", limit.as_millis());
             return error_with_reason(what, "is the sidecar running? --timeout-ms sets how long to wait");
         }
-        match find_tls_error(error) {
+        match tls::find_tls_error(error) {
             Some(rustls::Error::InvalidCertificate(reason)) => {
                 let remedy = "check the host name, or install the issuing authority among the system's root certificates \
                               (or name its PEM file in SSL_CERT_FILE)";
@@ -204,29 +203,6 @@ impl RestClient {
     }
 }
 
-/// Returns the TLS settings: ring's cryptography and the system's root certificates. The roots are read only where they
-/// are used, since a system without any can serve plain HTTP.
-fn tls_config(is_https: bool) -> anyhow::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    if is_https {
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            let errors: String = found.errors.iter().map(|error| format!("; {error}")).collect();
-            let remedy = "install them (the package ca-certificates), or name a PEM file in SSL_CERT_FILE";
-            return Err(error_with_reason(
-                format!("this system has no root certificates{errors}"),
-                remedy,
-            ));
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .context("TLS cannot be configured")?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
 /// Returns the chain of an error, itself first. The error inside an [`std::io::Error`] is part of it.
 fn error_chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error: &&'a (dyn Error + 'static)| {
@@ -239,8 +215,4 @@ fn error_chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a
 
 fn root_cause(error: &reqwest::Error) -> String {
     error_chain(error).last().map_or_else(String::new, ToString::to_string)
-}
-
-fn find_tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
-    error_chain(error).find_map(|cause| cause.downcast_ref())
 }

@@ -47,6 +47,7 @@ impl ListEntry for AccountSettings {
             daily_loss_limit: None,
             stop_loss: None,
             max_open_orders: None,
+            heartbeat_timeout_ms: None,
             max_positions: std::collections::BTreeMap::new(),
         }
     }

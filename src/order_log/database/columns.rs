@@ -7,6 +7,8 @@
 use rusqlite::Row;
 use rusqlite::types::FromSql;
 
+use crate::order_log::database::sql_types::{DomainColumn, StoredValue};
+
 /// What an update of a row does to a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::order_log) enum OnUpdate {
@@ -209,6 +211,14 @@ impl<C: Column> SelectedRow<'_, C> {
         };
         self.row.get(first + place)
     }
+
+    /// Returns the value of a column that stores a value of the domain.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(in crate::order_log) fn get_domain<T: StoredValue>(&self, column: C) -> rusqlite::Result<T> {
+        self.get::<DomainColumn<T>>(column).map(|column| column.0)
+    }
 }
 
 #[cfg(test)]
@@ -233,10 +243,10 @@ mod tests {
         let update = RowStatement::<OrderColumn>::update();
         assert_eq!(
             update.sql,
-            "UPDATE orders SET filled_quantity = ?14, status = ?15, is_released = ?16, \
+            "UPDATE orders SET limit_price = ?12, quantity = ?13, filled_quantity = ?14, status = ?15, is_released = ?16, \
              expires_at = coalesce(?19, expires_at), reported_at = ?20, version = ?24, fills_total = ?25, reason = ?27 \
              WHERE ordinal = ?1"
         );
-        assert_eq!(update.columns.len(), 9);
+        assert_eq!(update.columns.len(), 11);
     }
 }

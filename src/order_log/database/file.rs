@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::config::private_files;
 
+/// The file, relative to the data directory.
+pub(in crate::order_log) const DATABASE_FILE: &str = "order-log/orders.sqlite";
+
 /// Why the order log cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderLogWriteError {

@@ -128,6 +128,14 @@ fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
+/// Reports whether a file has the schema of this program.
+///
+/// # Errors
+/// Any error of SQLite.
+pub(in crate::order_log) fn is_own(connection: &Connection) -> rusqlite::Result<bool> {
+    Ok(read_version(connection)? == schema_version(&SCHEMA, PROJECTION_VERSION))
+}
+
 fn read_version(connection: &Connection) -> rusqlite::Result<i32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }

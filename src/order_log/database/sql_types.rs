@@ -1,7 +1,7 @@
 //! How values of the domain are stored: terms and exact decimals as text, points in time as microseconds since 1970,
 //! lists as JSON.
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, Null, ToSql, ToSqlOutput, ValueRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,45 +15,79 @@ pub(in crate::order_log) struct JsonColumn<T>(pub(in crate::order_log) T);
 /// A whole number stored as text: SQLite's integers have 64 bits.
 pub(in crate::order_log) struct WideInteger(pub(in crate::order_log) i128);
 
-macro_rules! term_columns {
+/// A value of the domain in a column, or none.
+pub(in crate::order_log) struct DomainColumn<T>(pub(in crate::order_log) T);
+
+/// How a value of the domain is stored.
+pub(in crate::order_log) trait StoredValue: Sized {
+    /// Returns the value of a column.
+    ///
+    /// # Errors
+    /// When the column holds no such value.
+    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self>;
+
+    /// Returns what a column stores.
+    fn to_column(&self) -> ToSqlOutput<'_>;
+}
+
+macro_rules! stored_terms {
     ($($term:ty),+) => {$(
-        impl FromSql for $term {
-            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        impl StoredValue for $term {
+            fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self> {
                 <$term>::parse(value.as_str()?).ok_or(FromSqlError::InvalidType)
             }
-        }
 
-        impl ToSql for $term {
-            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-                Ok(self.as_str().into())
+            fn to_column(&self) -> ToSqlOutput<'_> {
+                self.as_str().into()
             }
         }
     )+};
 }
 
-term_columns!(Side, OrderType, OrderStatus, TimeInForce, Mode);
+stored_terms!(Side, OrderType, OrderStatus, TimeInForce, Mode);
 
-impl FromSql for Decimal {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+impl StoredValue for Decimal {
+    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self> {
         value.as_str()?.parse().map_err(conversion_error)
     }
-}
 
-impl ToSql for Decimal {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.to_string().into())
+    fn to_column(&self) -> ToSqlOutput<'_> {
+        self.to_string().into()
     }
 }
 
-impl FromSql for Timestamp {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+impl StoredValue for Timestamp {
+    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self> {
         value.as_i64().map(Self::from_microseconds)
     }
+
+    fn to_column(&self) -> ToSqlOutput<'_> {
+        self.as_microseconds().into()
+    }
 }
 
-impl ToSql for Timestamp {
+impl<T: StoredValue> StoredValue for Option<T> {
+    fn from_column(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value {
+            ValueRef::Null => Ok(None),
+            value => T::from_column(value).map(Some),
+        }
+    }
+
+    fn to_column(&self) -> ToSqlOutput<'_> {
+        self.as_ref().map_or(ToSqlOutput::from(Null), T::to_column)
+    }
+}
+
+impl<T: StoredValue> FromSql for DomainColumn<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        T::from_column(value).map(Self)
+    }
+}
+
+impl<T: StoredValue> ToSql for DomainColumn<T> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.as_microseconds().into())
+        Ok(self.0.to_column())
     }
 }
 

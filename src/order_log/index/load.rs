@@ -42,16 +42,19 @@ pub(in crate::order_log) fn load_index(connection: &Connection) -> rusqlite::Res
     while let Some(row) = rows.next()? {
         let order = INDEXED_ORDER.of(row);
         let is_released: bool = order.get(OrderColumn::IsReleased)?;
-        let status = order.get(OrderColumn::Status)?;
+        let status = order.get_domain(OrderColumn::Status)?;
         index.apply(IndexChange::OrderAdded {
             id: order.get(OrderColumn::Id)?,
             account_id: order.get(OrderColumn::AccountId)?,
             symbol: order.get(OrderColumn::Symbol)?,
             broker: order.get(OrderColumn::Broker)?,
-            side: order.get(OrderColumn::Side)?,
+            side: order.get_domain(OrderColumn::Side)?,
             submitted_at: order.get(OrderColumn::SubmittedAt)?,
-            updated_at: updated_at(order.get(OrderColumn::ReportedAt)?, order.get(OrderColumn::NotedAt)?)
-                .as_microseconds(),
+            updated_at: updated_at(
+                order.get_domain(OrderColumn::ReportedAt)?,
+                order.get_domain(OrderColumn::NotedAt)?,
+            )
+            .as_microseconds(),
             status: (!is_released).then_some(status),
         });
     }

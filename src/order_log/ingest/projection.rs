@@ -4,11 +4,10 @@
 //! order id, and of two reports of one version, the first counts; an order that is known only by its submission is
 //! `unknown`.
 
-use std::time::Duration;
-
 use rusqlite::Connection;
 
 use crate::domain::decimal::Decimal;
+use crate::domain::order_key::MIN_ID_RETENTION;
 use crate::domain::order_terms::{Mode, OrderStatus};
 use crate::domain::time::Timestamp;
 use crate::order_log::index::{IndexChange, MAX_ROWS};
@@ -24,9 +23,6 @@ use crate::wire::report::ReportedFill;
 
 /// An execution's id is the sequence of its entry times this, plus its index there.
 const EXECUTION_IDS_PER_ENTRY: u64 = 4_096;
-/// The shortest time after an order's end in which its client order id cannot be used again, whatever the settings say, less
-/// what the clocks of workers may differ: a second order that comes sooner is void.
-const MIN_CLIENT_ORDER_ID_RETENTION: Duration = Duration::from_secs(3_000);
 
 /// The most bytes of an order's notes; a note that would exceed them is dropped.
 pub const MAX_NOTES_BYTES: usize = 8_192;
@@ -181,7 +177,7 @@ impl Projection<'_> {
         let is_dry_run = report.mode == Mode::DryRun;
         let holder = orders::find_client_order_id_holder(self.connection, report, is_dry_run)?;
         Ok(holder.filter(|holder| !holder.is_released).is_some_and(|holder| {
-            let is_free_at = holder.reported_at.saturating_add(MIN_CLIENT_ORDER_ID_RETENTION);
+            let is_free_at = holder.reported_at.saturating_add(MIN_ID_RETENTION);
             !(holder.status.is_terminal() && report.submitted_at >= is_free_at)
         }))
     }

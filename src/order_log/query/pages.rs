@@ -247,8 +247,8 @@ pub(in crate::order_log) fn load_execution(connection: &Connection, ordinal: u32
 
 fn order_from_row(row: &Row<'_>) -> rusqlite::Result<OrderRecord> {
     let order = ORDER.of(row);
-    let reported_at: Timestamp = order.get(OrderColumn::ReportedAt)?;
-    let noted_at: Option<Timestamp> = order.get(OrderColumn::NotedAt)?;
+    let reported_at: Timestamp = order.get_domain(OrderColumn::ReportedAt)?;
+    let noted_at: Option<Timestamp> = order.get_domain(OrderColumn::NotedAt)?;
     let reason: Option<String> = order.get(OrderColumn::Reason)?;
     Ok(OrderRecord {
         id: order.get(OrderColumn::Id)?,
@@ -258,21 +258,21 @@ fn order_from_row(row: &Row<'_>) -> rusqlite::Result<OrderRecord> {
         broker: order.get(OrderColumn::Broker)?,
         venue: order.get(OrderColumn::Venue)?,
         symbol: order.get(OrderColumn::Symbol)?,
-        side: order.get(OrderColumn::Side)?,
-        order_type: order.get(OrderColumn::OrderType)?,
-        quantity: order.get(OrderColumn::Quantity)?,
-        filled_quantity: order.get(OrderColumn::FilledQuantity)?,
-        limit_price: order.get(OrderColumn::LimitPrice)?,
+        side: order.get_domain(OrderColumn::Side)?,
+        order_type: order.get_domain(OrderColumn::OrderType)?,
+        quantity: order.get_domain(OrderColumn::Quantity)?,
+        filled_quantity: order.get_domain(OrderColumn::FilledQuantity)?,
+        limit_price: order.get_domain(OrderColumn::LimitPrice)?,
         stop_price: None,
-        status: order.get(OrderColumn::Status)?,
-        time_in_force: order.get(OrderColumn::TimeInForce)?,
-        submitted_at: order.get(OrderColumn::SubmittedAt)?,
-        expires_at: order.get(OrderColumn::ExpiresAt)?,
+        status: order.get_domain(OrderColumn::Status)?,
+        time_in_force: order.get_domain(OrderColumn::TimeInForce)?,
+        submitted_at: order.get_domain(OrderColumn::SubmittedAt)?,
+        expires_at: order.get_domain(OrderColumn::ExpiresAt)?,
         notes: order.get(OrderColumn::Notes)?,
         tags: order.get::<JsonColumn<_>>(OrderColumn::Tags)?.0,
-        created_at: order.get(OrderColumn::CreatedAt)?,
+        created_at: order.get_domain(OrderColumn::CreatedAt)?,
         updated_at: updated_at(reported_at, noted_at),
-        mode: order.get(OrderColumn::Mode)?,
+        mode: order.get_domain(OrderColumn::Mode)?,
         // A reason whose code only newer versions know reads as none.
         reason: reason.and_then(|text| serde_json::from_str(&text).ok()),
         executions: Vec::new(),
@@ -289,14 +289,14 @@ fn execution_from_row(row: &Row<'_>) -> rusqlite::Result<ExecutionRecord> {
         correlation_id: order.get(OrderColumn::ClientOrderId)?,
         account_id: order.get(OrderColumn::AccountId)?,
         symbol: order.get(OrderColumn::Symbol)?,
-        side: order.get(OrderColumn::Side)?,
-        quantity: execution.get(ExecutionColumn::Quantity)?,
-        price: execution.get(ExecutionColumn::Price)?,
-        fees: execution.get(ExecutionColumn::Fees)?,
+        side: order.get_domain(OrderColumn::Side)?,
+        quantity: execution.get_domain(ExecutionColumn::Quantity)?,
+        price: execution.get_domain(ExecutionColumn::Price)?,
+        fees: execution.get_domain(ExecutionColumn::Fees)?,
         fee_currency: execution.get(ExecutionColumn::FeeCurrency)?,
         liquidity: None,
-        executed_at: execution.get(ExecutionColumn::ExecutedAt)?,
-        created_at: execution.get(ExecutionColumn::CreatedAt)?,
+        executed_at: execution.get_domain(ExecutionColumn::ExecutedAt)?,
+        created_at: execution.get_domain(ExecutionColumn::CreatedAt)?,
         notes: order.get(OrderColumn::Notes)?,
         tags: order.get::<JsonColumn<_>>(OrderColumn::Tags)?.0,
     })

@@ -208,6 +208,8 @@ fn later_report_replaces_what_reports_change_and_keeps_the_rest() {
     };
     orders::update(&file.connection, &row).unwrap();
     let expected = OrderRecord {
+        limit_price: report.price,
+        quantity: report.quantity,
         status: OrderStatus::PartiallyFilled,
         filled_quantity: decimal("3.25"),
         updated_at: second(30),

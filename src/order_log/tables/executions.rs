@@ -6,6 +6,7 @@ use rusqlite::{Connection, params};
 
 use crate::domain::time::Timestamp;
 use crate::order_log::database::columns::{RowStatement, columns};
+use crate::order_log::database::sql_types::DomainColumn;
 use crate::wire::report::ReportedFill;
 
 /// What an execution's row is written from.
@@ -30,12 +31,12 @@ columns! {
         Id: "id" "INTEGER NOT NULL", Keep = execution.id;
         OrderOrdinal: "order_ordinal" "INTEGER NOT NULL", Keep = execution.order_ordinal;
         ExecId: "exec_id" "TEXT NOT NULL", Keep = &execution.fill.exec_id;
-        Quantity: "quantity" "TEXT NOT NULL", Keep = execution.fill.quantity;
-        Price: "price" "TEXT NOT NULL", Keep = execution.fill.price;
-        Fees: "fees" "TEXT NOT NULL", Keep = execution.fill.fee;
+        Quantity: "quantity" "TEXT NOT NULL", Keep = DomainColumn(execution.fill.quantity);
+        Price: "price" "TEXT NOT NULL", Keep = DomainColumn(execution.fill.price);
+        Fees: "fees" "TEXT NOT NULL", Keep = DomainColumn(execution.fill.fee);
         FeeCurrency: "fee_currency" "TEXT NOT NULL", Keep = &execution.fill.fee_currency;
-        ExecutedAt: "executed_at" "INTEGER NOT NULL", Keep = execution.fill.timestamp;
-        CreatedAt: "created_at" "INTEGER NOT NULL", Keep = execution.stored_at;
+        ExecutedAt: "executed_at" "INTEGER NOT NULL", Keep = DomainColumn(execution.fill.timestamp);
+        CreatedAt: "created_at" "INTEGER NOT NULL", Keep = DomainColumn(execution.stored_at);
     }
 }
 

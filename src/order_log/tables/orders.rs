@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::domain::order_terms::OrderStatus;
 use crate::domain::time::Timestamp;
 use crate::order_log::database::columns::{RowStatement, Selection, columns};
-use crate::order_log::database::sql_types::JsonColumn;
+use crate::order_log::database::sql_types::{DomainColumn, JsonColumn};
 use crate::order_log::ingest::entry::LoggedReport;
 
 /// What an order's row is written from.
@@ -43,21 +43,21 @@ columns! {
         Broker: "broker" "TEXT NOT NULL", Keep = &order.report.broker;
         Venue: "venue" "TEXT NOT NULL", Keep = &order.report.venue;
         Symbol: "symbol" "TEXT NOT NULL", Keep = &order.report.symbol;
-        Side: "side" "TEXT NOT NULL", Keep = order.report.side;
-        OrderType: "order_type" "TEXT NOT NULL", Keep = order.report.order_type;
-        TimeInForce: "time_in_force" "TEXT NOT NULL", Keep = order.report.time_in_force;
-        LimitPrice: "limit_price" "TEXT", Keep = order.report.price;
-        Quantity: "quantity" "TEXT NOT NULL", Keep = order.report.quantity;
-        FilledQuantity: "filled_quantity" "TEXT NOT NULL", Replace = order.report.filled_quantity;
-        Status: "status" "TEXT NOT NULL", Replace = order.status;
+        Side: "side" "TEXT NOT NULL", Keep = DomainColumn(order.report.side);
+        OrderType: "order_type" "TEXT NOT NULL", Keep = DomainColumn(order.report.order_type);
+        TimeInForce: "time_in_force" "TEXT NOT NULL", Keep = DomainColumn(order.report.time_in_force);
+        LimitPrice: "limit_price" "TEXT", Replace = DomainColumn(order.report.price);
+        Quantity: "quantity" "TEXT NOT NULL", Replace = DomainColumn(order.report.quantity);
+        FilledQuantity: "filled_quantity" "TEXT NOT NULL", Replace = DomainColumn(order.report.filled_quantity);
+        Status: "status" "TEXT NOT NULL", Replace = DomainColumn(order.status);
         IsReleased: "is_released" "INTEGER NOT NULL", Replace = false;
         Claim: "claim" "TEXT", Keep = order.claim;
-        SubmittedAt: "submitted_at" "INTEGER NOT NULL", Keep = order.report.submitted_at;
-        ExpiresAt: "expires_at" "INTEGER", ReplaceIfPresent = order.report.expires_at();
-        ReportedAt: "reported_at" "INTEGER NOT NULL", Replace = order.report.updated_at;
+        SubmittedAt: "submitted_at" "INTEGER NOT NULL", Keep = DomainColumn(order.report.submitted_at);
+        ExpiresAt: "expires_at" "INTEGER", ReplaceIfPresent = DomainColumn(order.report.expires_at());
+        ReportedAt: "reported_at" "INTEGER NOT NULL", Replace = DomainColumn(order.report.updated_at);
         NotedAt: "noted_at" "INTEGER", Keep = Null;
-        CreatedAt: "created_at" "INTEGER NOT NULL", Keep = order.stored_at;
-        Mode: "mode" "TEXT NOT NULL", Keep = order.report.mode;
+        CreatedAt: "created_at" "INTEGER NOT NULL", Keep = DomainColumn(order.stored_at);
+        Mode: "mode" "TEXT NOT NULL", Keep = DomainColumn(order.report.mode);
         Version: "version" "INTEGER NOT NULL", Replace = order.report.version;
         FillsTotal: "fills_total" "INTEGER NOT NULL", Replace = order.report.fills_total;
         Tags: "tags" "TEXT NOT NULL", Keep = JsonColumn(&order.report.tags);
@@ -142,12 +142,12 @@ pub(in crate::order_log) fn find(connection: &Connection, order_id: &str) -> rus
         Ok(ProjectedOrder {
             ordinal: order.get(OrderColumn::Ordinal)?,
             version: order.get(OrderColumn::Version)?,
-            status: order.get(OrderColumn::Status)?,
+            status: order.get_domain(OrderColumn::Status)?,
             is_released: order.get(OrderColumn::IsReleased)?,
             claim: order.get(OrderColumn::Claim)?,
             fills_total: order.get(OrderColumn::FillsTotal)?,
             filled_quantity: order.get(OrderColumn::FilledQuantity)?,
-            noted_at: order.get(OrderColumn::NotedAt)?,
+            noted_at: order.get_domain(OrderColumn::NotedAt)?,
         })
     });
     found.optional()
@@ -202,9 +202,9 @@ pub(in crate::order_log) fn find_client_order_id_holder(
     let key = params![report.client_order_id, report.account_id, is_dry_run];
     let found = statement.query_row(key, |row| {
         Ok(ClientOrderIdHolder {
-            status: row.get(0)?,
+            status: row.get::<_, DomainColumn<_>>(0)?.0,
             is_released: row.get(1)?,
-            reported_at: row.get(2)?,
+            reported_at: row.get::<_, DomainColumn<_>>(2)?.0,
         })
     });
     found.optional()
@@ -254,8 +254,8 @@ pub(in crate::order_log) fn find_annotations(
             ordinal: row.get(0)?,
             notes: row.get(1)?,
             tags: row.get::<_, JsonColumn<_>>(2)?.0,
-            reported_at: row.get(3)?,
-            noted_at: row.get(4)?,
+            reported_at: row.get::<_, DomainColumn<_>>(3)?.0,
+            noted_at: row.get::<_, DomainColumn<_>>(4)?.0,
         })
     });
     found.optional()
@@ -279,6 +279,6 @@ pub(in crate::order_log) fn update_annotations(
         ..
     } = annotations;
     statement
-        .execute(params![ordinal, notes, JsonColumn(tags), noted_at])
+        .execute(params![ordinal, notes, JsonColumn(tags), DomainColumn(*noted_at)])
         .map(drop)
 }

@@ -10,7 +10,7 @@ use crate::domain::id::AccountId;
 use crate::domain::order_terms::Mode;
 use crate::domain::position_book::{PositionBook, PositionBookParts};
 use crate::order_log::database::columns::{RowStatement, Selection, columns};
-use crate::order_log::database::sql_types::WideInteger;
+use crate::order_log::database::sql_types::{DomainColumn, WideInteger};
 
 /// The most positions that one response holds.
 pub(in crate::order_log) const MAX_POSITIONS_RETURNED: usize = 10_000;
@@ -46,7 +46,7 @@ pub(in crate::order_log) type PositionRowKey = (Mode, String, String, String);
 columns! {
     /// The columns of `positions`.
     PositionColumn of "positions" from position: PositionRow {
-        Mode: "mode" "TEXT NOT NULL", Keep = position.mode;
+        Mode: "mode" "TEXT NOT NULL", Keep = DomainColumn(position.mode);
         AccountId: "account_id" "TEXT NOT NULL", Keep = &position.account_id;
         Venue: "venue" "TEXT NOT NULL", Keep = &position.venue;
         Symbol: "symbol" "TEXT NOT NULL", Keep = &position.symbol;
@@ -55,8 +55,8 @@ columns! {
         Cost: "cost" "TEXT NOT NULL", Replace = WideInteger(position.book.parts().cost);
         Realized: "realized" "TEXT NOT NULL", Replace = WideInteger(position.book.parts().realized);
         Fees: "fees" "TEXT NOT NULL", Replace = WideInteger(position.book.parts().fees);
-        LotSize: "lot_size" "TEXT NOT NULL", Replace = position.lot_size;
-        BaseRate: "base_rate" "TEXT NOT NULL", Replace = position.base_rate;
+        LotSize: "lot_size" "TEXT NOT NULL", Replace = DomainColumn(position.lot_size);
+        BaseRate: "base_rate" "TEXT NOT NULL", Replace = DomainColumn(position.base_rate);
         BaseAsset: "base_asset" "TEXT", Replace = &position.base_asset;
         IsExact: "is_exact" "INTEGER NOT NULL", Replace = position.is_exact;
     }
@@ -97,7 +97,10 @@ pub(in crate::order_log) fn find(
 ) -> rusqlite::Result<Option<PositionRow>> {
     connection
         .prepare_cached(&SELECT_ONE)?
-        .query_row(params![mode, account_id, venue, symbol], position_from_row)
+        .query_row(
+            params![DomainColumn(*mode), account_id, venue, symbol],
+            position_from_row,
+        )
         .optional()
 }
 
@@ -128,14 +131,14 @@ fn position_from_row(row: &Row<'_>) -> rusqlite::Result<PositionRow> {
         rusqlite::Error::FromSqlConversionFailure(quantity, Type::Text, Box::new(error))
     })?;
     Ok(PositionRow {
-        mode: position.get(PositionColumn::Mode)?,
+        mode: position.get_domain(PositionColumn::Mode)?,
         account_id: position.get(PositionColumn::AccountId)?,
         venue: position.get(PositionColumn::Venue)?,
         symbol: position.get(PositionColumn::Symbol)?,
         broker: position.get(PositionColumn::Broker)?,
         book,
-        lot_size: position.get(PositionColumn::LotSize)?,
-        base_rate: position.get(PositionColumn::BaseRate)?,
+        lot_size: position.get_domain(PositionColumn::LotSize)?,
+        base_rate: position.get_domain(PositionColumn::BaseRate)?,
         base_asset: position.get(PositionColumn::BaseAsset)?,
         is_exact: position.get(PositionColumn::IsExact)?,
     })

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::domain::order_terms::Mode;
+use crate::order_log::database::sql_types::DomainColumn;
 
 /// Stores a state change, unless a later one is stored already. A change without a mode keeps the mode.
 ///
@@ -12,7 +13,7 @@ pub(in crate::order_log) fn save(connection: &Connection, version: u64, mode: Op
     let sql = "INSERT INTO state (one, version, mode) VALUES (1, ?1, ?2) ON CONFLICT (one) DO UPDATE \
                SET version = excluded.version, mode = coalesce(excluded.mode, mode) WHERE excluded.version > version";
     let mut statement = connection.prepare_cached(sql)?;
-    statement.execute(params![version, mode]).map(drop)
+    statement.execute(params![version, DomainColumn(mode)]).map(drop)
 }
 
 /// Returns the mode that operators have set last; before the first change, the one every router starts in.
@@ -22,7 +23,7 @@ pub(in crate::order_log) fn save(connection: &Connection, version: u64, mode: Op
 pub(in crate::order_log) fn load_mode(connection: &Connection) -> rusqlite::Result<Mode> {
     let mode = connection
         .prepare_cached("SELECT mode FROM state WHERE mode IS NOT NULL")?
-        .query_row([], |row| row.get(0))
+        .query_row([], |row| row.get::<_, DomainColumn<Mode>>(0))
         .optional()?;
-    Ok(mode.unwrap_or(Mode::Paper))
+    Ok(mode.map_or(Mode::Paper, |column| column.0))
 }

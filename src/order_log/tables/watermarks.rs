@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::domain::time::Timestamp;
+use crate::order_log::database::sql_types::DomainColumn;
 
 /// A stream that the order log follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +46,9 @@ pub(in crate::order_log) fn load(
     let sql = "SELECT stream_created_at, sequence, stored_at FROM watermarks WHERE stream = ?1";
     let found = connection.query_row(sql, [stream.name()], |row| {
         Ok(StreamWatermark {
-            stream_created_at: row.get(0)?,
+            stream_created_at: row.get::<_, DomainColumn<_>>(0)?.0,
             sequence: row.get(1)?,
-            stored_at: row.get(2)?,
+            stored_at: row.get::<_, DomainColumn<_>>(2)?.0,
         })
     });
     found.optional()
@@ -71,6 +72,11 @@ pub(in crate::order_log) fn save(
     } = watermark;
     let mut statement = connection.prepare_cached(sql)?;
     statement
-        .execute(params![stream.name(), stream_created_at, sequence, stored_at])
+        .execute(params![
+            stream.name(),
+            DomainColumn(stream_created_at),
+            sequence,
+            DomainColumn(stored_at)
+        ])
         .map(drop)
 }

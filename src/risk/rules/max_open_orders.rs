@@ -10,6 +10,10 @@ pub(in crate::risk) const ID: &str = "max_open_orders";
 pub(in crate::risk) const DESCRIPTION: &str = "the account's open orders of the symbol";
 
 pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
+    if input.is_replacement {
+        // The order is counted already.
+        return;
+    }
     let account_limit = input.account_limits().and_then(|account| account.max_open_orders);
     evaluation.add_cap(Cap {
         rule_id: ID,

@@ -1,7 +1,8 @@
 //! `position_limit`: the largest position per instrument, long or short, that the account would hold after every open
-//! order of the order's side fills. Where short positions are not allowed, the short side's limit is zero.
+//! order of the order's side fills. Where short positions are not allowed, the short side's limit is zero: so it is
+//! for every live order, since every live venue is a spot market.
 
-use crate::domain::order_terms::Side;
+use crate::domain::order_terms::{Mode, Side};
 use crate::domain::quantity::to_quantity_units;
 use crate::risk::evaluation::Evaluation;
 use crate::risk::rule_input::RuleInput;
@@ -16,7 +17,8 @@ pub(super) fn check(input: &RuleInput<'_>, evaluation: &mut Evaluation) {
         .account_limits()
         .and_then(|account| account.max_positions.get(&key));
     let limit = *account_limit.unwrap_or(&instrument.max_position);
-    let limit = if input.intent.side == Side::Sell && !instrument.can_short {
+    let can_short = instrument.can_short && input.control.mode != Mode::Live;
+    let limit = if input.intent.side == Side::Sell && !can_short {
         0
     } else {
         // The settings refuse a limit beyond the range of the sums; one would leave no room.

@@ -2,12 +2,13 @@
 //! fee, the account opens nothing; a lock stands for it, for operators to see.
 
 use crate::domain::control::{ControlState, Lock, LockScope};
-use crate::domain::id::AccountId;
+use crate::domain::id::{AccountId, OrderId, VenueId};
 use crate::domain::metadata::Metadata;
 use crate::domain::order::{Order, UnpricedFee};
 use crate::domain::order_terms::Mode;
 use crate::domain::reason::ReasonCode;
 use crate::domain::rule_signal::RuleSignal;
+use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 use crate::risk::cap::CapReadings;
 use crate::risk::evaluation::DecisionLimits;
@@ -29,14 +30,22 @@ pub(super) fn check(_limits: &DecisionLimits, readings: &CapReadings) -> Option<
 
 /// Returns the sentence and the measurements of a fee without a price, for its alert and for the lock.
 pub fn describe(order: &Order, unpriced: &UnpricedFee) -> (String, Metadata) {
+    describe_fill((&order.venue, &order.symbol), &order.order_id, unpriced)
+}
+
+/// Returns what [`describe`] does of a fill in an instrument, of an order that need not be known here.
+pub fn describe_fill(
+    (venue, symbol): (&VenueId, &Symbol),
+    order_id: &OrderId,
+    unpriced: &UnpricedFee,
+) -> (String, Metadata) {
     let UnpricedFee { exec_id, fee, currency } = unpriced;
     let message = format!(
         "the fee of {fee} {currency} of the fill {exec_id} has no price: {currency} has no rate in risk.rates; book it with \
-         adjust --fee {fee} --fee-currency {currency} --venue {} --symbol {}",
-        order.venue, order.symbol
+         adjust --fee {fee} --fee-currency {currency} --venue {venue} --symbol {symbol}"
     );
     let metadata = Metadata::new()
-        .with("order_id", order.order_id.as_str())
+        .with("order_id", order_id.as_str())
         .with("exec_id", exec_id.as_str())
         .with("fee", *fee)
         .with("fee_currency", currency.as_str());

@@ -1,6 +1,7 @@
-//! The router itself: health, metrics, brokers, state, events, and the API's documentation.
+//! The router itself: health, metrics, brokers, state, events, the console, and the API's documentation.
 
 pub(in crate::sidecar) mod brokers;
+pub(in crate::sidecar) mod console;
 pub(in crate::sidecar) mod docs;
 pub(in crate::sidecar) mod events;
 pub(in crate::sidecar) mod health;

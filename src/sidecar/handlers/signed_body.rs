@@ -16,6 +16,14 @@ pub(super) fn sign(body: &[u8], actor: &str, default: (&str, &str)) -> Result<By
     sign_fields(body, &[(ACTOR_FIELD, actor)], &[default])
 }
 
+/// Returns the request with its actor.
+///
+/// # Errors
+/// As [`sign`].
+pub(super) fn sign_as(body: &[u8], actor: &str) -> Result<Bytes, Fault> {
+    sign_fields(body, &[(ACTOR_FIELD, actor)], &[])
+}
+
 /// Returns the request with its actor, with the id in its path as a field, and with `default` unless the body has it.
 ///
 /// # Errors

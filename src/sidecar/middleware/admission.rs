@@ -52,7 +52,7 @@ pub(in crate::sidecar) async fn handle_in_task(
 async fn handle_measured(context: Arc<SidecarContext>, mut request: Request, next: Next) -> Response {
     let received_at = Instant::now();
     let is_write = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let measurement = context.metrics.start_request(&request, received_at);
+    let measurement = context.metrics.start_request(&mut request, received_at);
     let peer = request.extensions().get::<Peer>().copied();
     let peer = peer.unwrap_or(Peer(([0, 0, 0, 0], 0).into()));
     request.extensions_mut().insert(RequestArrival { received_at, peer });

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::bus::connection::Bus;
 use crate::order_log::{OrderLogStatus, SyncState};
+use crate::sidecar::request_trace::RequestTrace;
 use crate::telemetry::{InFlightGuard, MetricId, NO_LABEL, OTHER_LABEL, Telemetry};
 
 /// The telemetry, and the NATS connection whose state it reports.
@@ -23,6 +24,7 @@ pub(in crate::sidecar) struct RequestMeasurement {
     route: Option<MatchedPath>,
     started_at: Instant,
     in_flight: InFlightGuard,
+    trace: Option<RequestTrace>,
 }
 
 impl HttpMetrics {
@@ -31,14 +33,24 @@ impl HttpMetrics {
         Self { telemetry, bus }
     }
 
-    /// Counts a request as in flight.
-    pub(in crate::sidecar) fn start_request(&self, request: &Request, started_at: Instant) -> RequestMeasurement {
+    /// Returns the telemetry.
+    pub(in crate::sidecar) fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// Counts a request as in flight. Where requests are traced, the request's own calls find its trace in its extensions.
+    pub(in crate::sidecar) fn start_request(&self, request: &mut Request, started_at: Instant) -> RequestMeasurement {
+        let trace = RequestTrace::start(&self.telemetry, request);
+        if let Some(trace) = &trace {
+            request.extensions_mut().insert(*trace);
+        }
         RequestMeasurement {
             telemetry: self.telemetry.clone(),
             method: method_label(request.method()),
             route: request.extensions().get::<MatchedPath>().cloned(),
             started_at,
             in_flight: self.telemetry.track_in_flight(MetricId::HttpInFlight, &[]),
+            trace,
         }
     }
 
@@ -64,6 +76,9 @@ impl RequestMeasurement {
         let (telemetry, method) = (&self.telemetry, self.method);
         telemetry.increment(MetricId::HttpRequests, &[method, route, status.as_str()]);
         telemetry.observe_duration(MetricId::HttpDuration, &[method, route], self.started_at.elapsed());
+        if let Some(trace) = self.trace {
+            trace.record(telemetry, method, route, status, self.started_at.elapsed());
+        }
         drop(self.in_flight);
     }
 }

@@ -9,7 +9,7 @@ pub(in crate::sidecar) enum OperationTag {
     OrderLog,
     /// Positions of accounts.
     Positions,
-    /// Risk alerts and locks.
+    /// Risk alerts, locks and heartbeats.
     Risk,
     /// The mode, the trading state, the limits.
     State,
@@ -40,7 +40,7 @@ impl OperationTag {
                 "Positions",
                 "List positions with their cost and profit, and close them.",
             ),
-            Self::Risk => ("Risk", "List risk alerts; list and lift locks."),
+            Self::Risk => ("Risk", "List risk alerts; list and lift locks; send heartbeats."),
             Self::State => (
                 "State",
                 "Read and change the trading state, the mode and the daily limits.",

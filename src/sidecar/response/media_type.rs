@@ -14,6 +14,7 @@ pub(in crate::sidecar) fn media_type_of_file(name: &str) -> &'static str {
     match name.rsplit_once('.') {
         Some((_, "js")) => "text/javascript; charset=utf-8",
         Some((_, "css")) => "text/css; charset=utf-8",
+        Some((_, "svg")) => "image/svg+xml",
         Some((_, "png")) => "image/png",
         _ => "application/octet-stream",
     }

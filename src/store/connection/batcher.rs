@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::store::connection::call_pace::CallPace;
 use crate::store::error::StoreError;
+use crate::store::script::BatchReplies;
 
 /// The most script calls of one kind in flight at a time; meanwhile the next batch gathers.
 pub const MAX_BATCHES_IN_FLIGHT: usize = 4;
@@ -27,29 +29,30 @@ impl<C, R> Clone for ScriptBatcher<C, R> {
 }
 
 impl<C: Send + 'static, R: Send + 'static> ScriptBatcher<C, R> {
-    /// Starts the queue. `run` takes 1 to `batch_max` commands and returns a result for each, in order, or one error for
-    /// all of them. The task ends when
-    /// every handle is dropped and the queue is empty.
+    /// Starts the queue. `run` takes 1 to `batch_max` commands, fewer where they would take Redis too long, and returns a
+    /// result for each, in order, or one error for all of them. The task ends when every handle is dropped and the queue
+    /// is empty.
     pub fn spawn<F, Fut>(queue_max: usize, batch_max: usize, run: F) -> Self
     where
         F: Fn(Vec<C>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Vec<Result<R, StoreError>>, StoreError>> + Send + 'static,
+        Fut: Future<Output = Result<BatchReplies<R>, StoreError>> + Send + 'static,
     {
         let (queue, mut waiting) = mpsc::channel::<QueuedCall<C, R>>(queue_max);
-        let run = Arc::new(run);
+        let (run, pace) = (Arc::new(run), Arc::new(CallPace::new(batch_max)));
         let permits = Arc::new(Semaphore::new(MAX_BATCHES_IN_FLIGHT));
         tokio::spawn(async move {
             loop {
                 let Ok(permit) = permits.clone().acquire_owned().await else {
                     return;
                 };
-                let mut batch = Vec::with_capacity(batch_max.min(waiting.len()).max(1));
-                if waiting.recv_many(&mut batch, batch_max).await == 0 {
+                let most = pace.next_batch();
+                let mut batch = Vec::with_capacity(most.min(waiting.len()).max(1));
+                if waiting.recv_many(&mut batch, most).await == 0 {
                     return;
                 }
-                let run = run.clone();
+                let (run, pace) = (run.clone(), pace.clone());
                 tokio::spawn(async move {
-                    run_batch(batch, run.as_ref()).await;
+                    run_batch(batch, run.as_ref(), &pace).await;
                     drop(permit);
                 });
             }
@@ -78,15 +81,18 @@ impl<C: Send + 'static, R: Send + 'static> ScriptBatcher<C, R> {
     }
 }
 
-async fn run_batch<C, R, F, Fut>(batch: Vec<QueuedCall<C, R>>, run: &F)
+async fn run_batch<C, R, F, Fut>(batch: Vec<QueuedCall<C, R>>, run: &F, pace: &CallPace)
 where
     F: Fn(Vec<C>) -> Fut,
-    Fut: Future<Output = Result<Vec<Result<R, StoreError>>, StoreError>>,
+    Fut: Future<Output = Result<BatchReplies<R>, StoreError>>,
 {
     let (commands, callers): (Vec<C>, Vec<_>) = batch.into_iter().unzip();
     let expected = commands.len();
-    let results = run(commands).await.and_then(|results| match results.len() {
-        count if count == expected => Ok(results),
+    let results = run(commands).await.and_then(|replies| match replies.results.len() {
+        count if count == expected => {
+            pace.record(expected, replies.took);
+            Ok(replies.results)
+        }
         count => Err(StoreError::corrupt(format!(
             "a script replied to {count} of {expected} commands"
         ))),
@@ -110,6 +116,7 @@ where
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     #[tokio::test]
     async fn waiting_calls_share_a_batch_and_a_full_queue_refuses_at_once() {
@@ -121,7 +128,11 @@ mod tests {
             let open = open.clone();
             async move {
                 open.acquire().await.unwrap().forget();
-                Ok(commands.iter().map(|n| Ok(n * 2)).collect())
+                let results = commands.iter().map(|n| Ok(n * 2)).collect();
+                Ok(BatchReplies {
+                    results,
+                    took: Duration::ZERO,
+                })
             }
         });
         let spawn_call = |n: usize| {

@@ -74,7 +74,7 @@ impl Store {
         let breached_ledger = breach.and_then(|(mode, scope)| match scope {
             LockScope::All => Some(keys::total_ledger(mode)),
             LockScope::Account(account_id) => Some(keys::account_ledger(mode, account_id)),
-            LockScope::Symbol(..) | LockScope::Broker(_) => None,
+            LockScope::Symbol(..) | LockScope::AccountSymbol(..) | LockScope::Broker(_) => None,
         });
         let generation = generation.map_or_else(String::new, |generation| generation.to_string());
         let arguments = [

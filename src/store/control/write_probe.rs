@@ -1,15 +1,11 @@
 //! The write probe: whether Redis would take what a new order writes.
 
-use redis::Value;
-
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
 
 /// How long the probe's key is kept, in milliseconds.
 const PROBE_TTL_MS: u64 = 60_000;
-/// The field of Redis' `INFO memory` that holds the bytes in use.
-const USED_MEMORY: &str = "used_memory:";
 
 impl Store {
     /// Writes a key that expires by itself, and measures the memory that Redis uses. Redis refuses this write
@@ -22,9 +18,8 @@ impl Store {
         let mut write = redis::cmd("SET");
         write.arg(keys::write_probe()).arg(1).arg("PX").arg(PROBE_TTL_MS);
         self.connection.query(write).await?;
-        let mut info = redis::cmd("INFO");
-        info.arg("memory");
-        let used = read_used_memory(&self.connection.query(info).await?)
+        let info = self.connection.read_info("memory").await?;
+        let used = (info.field("used_memory").and_then(|bytes| bytes.parse().ok()))
             .ok_or_else(|| StoreError::corrupt("the reply to INFO memory has no used_memory"))?;
         self.connection.set_used_memory(used);
         if self.connection.is_full() {
@@ -40,17 +35,4 @@ impl Store {
     pub fn memory_use(&self) -> (u64, u64) {
         self.connection.memory_use()
     }
-}
-
-fn read_used_memory(reply: &Value) -> Option<u64> {
-    let text = match reply {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?,
-        Value::VerbatimString { text, .. } => text,
-        _ => return None,
-    };
-    text.lines()
-        .find_map(|line| line.strip_prefix(USED_MEMORY))?
-        .trim()
-        .parse()
-        .ok()
 }

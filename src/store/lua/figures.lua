@@ -8,15 +8,14 @@
 local bad = stale()
 if bad then return bad end
 local oldest = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
-local total = {}
-read_sums(total, redis.call('HGET', KEYS[5], 'sums'))
+local day, notional = read_sums(redis.call('HGET', KEYS[5], 'sums'))
 local answer = {
   'figures',
   tostring(redis.call('ZCARD', KEYS[2])),
   oldest and string.format('%.0f', math.max(0, now_ms() - oldest)) or '0',
   tostring(redis.call('ZCARD', KEYS[3])),
   redis.call('HGET', KEYS[1], 'journal_sequence') or '0',
-  string.format('%.0f', total.day == tonumber(ARGV[2]) and total.notional or 0),
+  string.format('%.0f', day == tonumber(ARGV[2]) and notional or 0),
 }
 for at = 6, #KEYS do answer[#answer + 1] = tostring(redis.call('ZCARD', KEYS[at])) end
 if redis.call('SCARD', KEYS[4]) > tonumber(ARGV[3]) then

@@ -5,23 +5,55 @@
 local MAX_EXACT = 9007199254740991
 local REST = 100000000
 
+-- How a whole number becomes text: Lua's own conversion would round one of more than 14 digits. `%d` costs a third of
+-- `%.0f`, and is as exact where the machine's long integer has 64 bits.
+local INTEGER = string.format('%d', MAX_EXACT) == '9007199254740991' and '%d' or '%.0f'
+local EIGHT_INTEGERS = string.rep(INTEGER .. ' ', 7) .. INTEGER
+
+local function integer(number)
+  return string.format(INTEGER, number)
+end
+
+-- Whether the data were built under this replication id. A server draws another one when it is promoted, also one that
+-- still has the scripts of the epoch: it was a replica meanwhile, of a server that may have been behind.
+local function is_builder(id)
+  if not id or id == '' then return id end
+  return string.find(redis.call('INFO', 'replication'), 'master_replid:' .. id, 1, true)
+end
+
 -- The answer to a caller whose epoch is not the store's, or nil.
 local function stale()
-  local epoch = redis.call('HGET', KEYS[1], 'epoch')
-  if epoch ~= ARGV[1] then
-    return {'stale', epoch or ''}
+  local known = redis.call('HMGET', KEYS[1], 'epoch', 'replication_id')
+  local epoch = known[1]
+  if epoch ~= ARGV[1] or not is_builder(known[2]) then
+    return {'stale', epoch == ARGV[1] and 'failover' or epoch or ''}
   end
 end
 
--- Milliseconds since 1970 by Redis' clock, which judges leases and deadlines.
-local function now_ms()
+local moment, started_us
+
+local function clock_us()
   local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  return time[1] * 1000000 + time[2]
 end
 
--- Runs one command of a batch. An error in it is its own answer: the commands beside it stand.
-local function answer_for(run, packed, document)
-  local ok, answer = pcall(function() return run(cmsgpack.unpack(packed), document) end)
+-- Milliseconds since 1970 by Redis' clock, which judges leases and deadlines: one moment for the whole call.
+local function now_ms()
+  if not moment then
+    started_us = clock_us()
+    moment = math.floor(started_us / 1000)
+  end
+  return moment
+end
+
+-- How long the call has run since it read its moment, in microseconds: callers keep their calls short by it.
+local function time_spent_us()
+  return clock_us() - started_us
+end
+
+-- Runs one command of a batch with its arguments. An error in it is its own answer: the commands beside it stand.
+local function answer_for(run, ...)
+  local ok, answer = pcall(run, ...)
   if ok then return answer end
   return {'failed', type(answer) == 'table' and answer.err or tostring(answer)}
 end
@@ -53,10 +85,14 @@ local function digit(byte)
   return 62
 end
 
--- The number of a name's bucket among so many.
-local function bucket_of(name, buckets)
+-- The last 30 bits of a name.
+local function bits_of(name)
   local a, b, c, d, e = string.byte(name, 9, 13)
-  local bits = (((digit(a) * 64 + digit(b)) * 64 + digit(c)) * 64 + digit(d)) * 64 + digit(e)
+  return (((digit(a) * 64 + digit(b)) * 64 + digit(c)) * 64 + digit(d)) * 64 + digit(e)
+end
+
+-- The number of the bucket of a name's bits among so many.
+local function bucket_of(bits, buckets)
   local _, exponent = math.frexp(buckets)
   local low = 2 ^ (exponent - 1)
   local bucket = bits % (2 * low)
@@ -64,7 +100,7 @@ local function bucket_of(name, buckets)
 end
 
 local function bucket_key(number)
-  return ID_BUCKET .. string.format('%.0f', number)
+  return ID_BUCKET .. integer(number)
 end
 
 -- Moves those of a bucket's entries that belong to another since the number of buckets has changed.
@@ -72,7 +108,7 @@ local function redistribute(from)
   local key = bucket_key(from)
   local entries = redis.call('HGETALL', key)
   for at = 1, #entries, 2 do
-    local to = bucket_of(entries[at], ids.buckets)
+    local to = bucket_of(bits_of(entries[at]), ids.buckets)
     if to ~= from then
       redis.call('HDEL', key, entries[at])
       redis.call('HSET', bucket_key(to), entries[at], entries[at + 1])
@@ -92,9 +128,9 @@ local function merge_bucket()
   redistribute(ids.buckets)
 end
 
--- The entry of a name, or false.
-local function recall(name)
-  return redis.call('HGET', bucket_key(bucket_of(name, open_ids().buckets)), name)
+-- The entry of a name, or false. A caller that has the name's bits saves the script to compute them.
+local function recall(name, bits)
+  return redis.call('HGET', bucket_key(bucket_of(bits or bits_of(name), open_ids().buckets)), name)
 end
 
 local function read_entry(entry)
@@ -126,19 +162,19 @@ local function is_entry_of(e, order_id)
 end
 
 -- Remembers an order for `ttl` (ms). `tail` is its id where the key is no part of that, or ''.
-local function remember(name, order_id, tail, stage, content, version, sequence, first, settlement, ttl)
+local function remember(name, bits, order_id, tail, stage, content, version, sequence, first, settlement, ttl)
   open_ids()
   local entry = struct.pack(ENTRY, math.ceil((now_ms() + ttl) / HOUR_MS), stage == 'denied' and 2 or 1,
     tail == '' and string.sub(order_id, 1, 2) or '  ', tail == '' and time_of(order_id) or 0, content, version,
     sequence, math.max(0, math.min(sequence - first, 4294967295)), end_of(settlement)) .. tail
-  ids.count = ids.count + redis.call('HSET', bucket_key(bucket_of(name, ids.buckets)), name, entry)
+  ids.count = ids.count + redis.call('HSET', bucket_key(bucket_of(bits, ids.buckets)), name, entry)
   ids.is_changed = true
   if ids.count > ids.buckets * IDS_A_BUCKET then split_bucket() end
 end
 
 local function forget(name)
   open_ids()
-  ids.count = ids.count - redis.call('HDEL', bucket_key(bucket_of(name, ids.buckets)), name)
+  ids.count = ids.count - redis.call('HDEL', bucket_key(bucket_of(bits_of(name), ids.buckets)), name)
   ids.is_changed = true
 end
 
@@ -146,6 +182,27 @@ local function write_ids()
   if ids and ids.is_changed then
     redis.call('HSET', IDS, 'buckets', string.format('%.0f', ids.buckets), 'count', string.format('%.0f', ids.count))
   end
+end
+
+-- Appends version and document of each event of an order after `journaled` that is not on the journal, up to a version whose
+-- document is at hand, in order.
+local function pending(answer, record, journaled, version, latest)
+  for v = journaled + 1, version do
+    local doc = v == version and latest or redis.call('HGET', record, 'p:' .. v)
+    if doc then
+      answer[#answer + 1] = tostring(v)
+      answer[#answer + 1] = doc
+    end
+  end
+  return answer
+end
+
+-- As `pending`, up to the order's present version, whose document another one is about to replace: it is kept. It is read only
+-- where it waits for the journal: Lua hashes every byte of what it reads.
+local function keep_pending(answer, record, journaled, version)
+  local latest = version > journaled and redis.call('HGET', record, 'doc')
+  pending(answer, record, journaled, version, latest)
+  if latest then redis.call('HSET', record, 'p:' .. version, latest) end
 end
 
 local function sum(key, field)
@@ -228,7 +285,11 @@ end
 
 -- The pair of a whole number as text.
 local function read_pair(text)
-  if #text <= 15 then return pair_of(tonumber(text)) end
+  if #text <= 15 then
+    local number = text + 0
+    local rest = number % REST
+    return (number - rest) / REST, rest
+  end
   local is_negative = string.byte(text) == 45
   local whole = tonumber(string.sub(text, is_negative and 2 or 1, -9))
   local rest = tonumber(string.sub(text, -8))
@@ -237,8 +298,13 @@ local function read_pair(text)
   return -whole - 1, REST - rest
 end
 
+-- Whether a pair with this whole part is one exact number.
+local function is_small(whole)
+  return whole > -10000000 and whole < 10000000
+end
+
 local function write_pair(whole, rest)
-  if whole > -10000000 and whole < 10000000 then return string.format('%.0f', whole * REST + rest) end
+  if is_small(whole) then return string.format(INTEGER, whole * REST + rest) end
   if whole >= 0 then return string.format('%.0f%08.0f', whole, rest) end
   if rest == 0 then return string.format('-%.0f00000000', -whole) end
   return string.format('-%.0f%08.0f', -whole - 1, REST - rest)
@@ -264,41 +330,42 @@ end
 -- expected loss of open orders, what that day's fills have made (1e-6), the second and the count of its new orders, how
 -- many of its holdings are not flat, and how many of its fills have a fee without a price. A field `<venue>:<symbol>` is a holding, eight numbers: long, short, position,
 -- position at the start of its day (1e-8), its day, that day's cash flow and fees (1e-6), open orders.
-local FLAT_TTL_MS = 30 * 60 * 60 * 1000
+local FLAT_TTL_MS = '108000000'
+local EIGHT_FIELDS = '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$'
 local ledgers, opened = {}, {}
 
-local function read_sums(ledger, text)
-  local day, notional, open_loss, result, second, count, held, unpriced = 0, 0, 0, 0, 0, 0, 0, 0
-  if text then
-    day, notional, open_loss, result, second, count, held, unpriced =
-      string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
-  end
-  ledger.day, ledger.notional, ledger.open_loss = tonumber(day), tonumber(notional), tonumber(open_loss)
-  ledger.result, ledger.second, ledger.count = tonumber(result), tonumber(second), tonumber(count)
-  ledger.held, ledger.unpriced = tonumber(held), tonumber(unpriced)
-end
-
-local function read_holding(text)
-  local h = {}
-  if not text then
-    h.long, h.long_rest, h.short, h.short_rest, h.position, h.position_rest = 0, 0, 0, 0, 0, 0
-    h.start, h.start_rest, h.day, h.cash_flow, h.fees, h.open_orders = 0, 0, 0, 0, 0, 0
-    return h
-  end
-  local long, short, position, start, day, cash_flow, fees, open_orders =
-    string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
-  h.long, h.long_rest = read_pair(long)
-  h.short, h.short_rest = read_pair(short)
-  h.position, h.position_rest = read_pair(position)
-  h.start, h.start_rest = read_pair(start)
-  h.day, h.cash_flow, h.fees, h.open_orders = tonumber(day), tonumber(cash_flow), tonumber(fees), tonumber(open_orders)
-  h.is_held = true
-  return h
+-- The numbers of a ledger's own sums. Adding 0 makes a number of a text, at a fifth of the cost of `tonumber`.
+local function read_sums(text)
+  if not text then return 0, 0, 0, 0, 0, 0, 0, 0 end
+  local day, notional, open_loss, result, second, count, held, unpriced = string.match(text, EIGHT_FIELDS)
+  return day + 0, notional + 0, open_loss + 0, result + 0, second + 0, count + 0, held + 0, unpriced + 0
 end
 
 local function is_flat(h)
   return h.position == 0 and h.position_rest == 0 and h.open_orders == 0 and h.long == 0 and h.long_rest == 0
     and h.short == 0 and h.short_rest == 0
+end
+
+-- A holding with its name. Its table is made at its full size: one that grows field by field costs twice as much.
+local function read_holding(name, text)
+  if not text then
+    return {
+      name = name, long = 0, long_rest = 0, short = 0, short_rest = 0, position = 0, position_rest = 0, start = 0,
+      start_rest = 0, day = 0, cash_flow = 0, fees = 0, open_orders = 0, was_held = false, is_changed = false,
+    }
+  end
+  local long, short, position, start, day, cash_flow, fees, open_orders = string.match(text, EIGHT_FIELDS)
+  local h = {
+    name = name, long = 0, long_rest = 0, short = 0, short_rest = 0, position = 0, position_rest = 0, start = 0,
+    start_rest = 0, day = day + 0, cash_flow = cash_flow + 0, fees = fees + 0, open_orders = open_orders + 0,
+    was_held = false, is_changed = false,
+  }
+  h.long, h.long_rest = read_pair(long)
+  h.short, h.short_rest = read_pair(short)
+  h.position, h.position_rest = read_pair(position)
+  h.start, h.start_rest = read_pair(start)
+  h.was_held = not is_flat(h)
+  return h
 end
 
 -- Whether a ledger outlives the day: its account holds something, or a fee of its fills has no price yet.
@@ -311,115 +378,131 @@ local function open_ledger(key, name)
   local ledger = ledgers[key]
   if not ledger then
     local known = redis.call('HMGET', key, 'sums', 'alerts', 'breach', name)
-    ledger = {key = key, holdings = {}, changed = {}, breach = known[3]}
-    read_sums(ledger, known[1])
+    local day, notional, open_loss, result, second, count, held, unpriced = read_sums(known[1])
+    ledger = {
+      key = key, accounts = false, is_total = false, is_changed = false, was_kept = false, holdings = {}, changed = {},
+      alerts = known[2] and cjson.decode(known[2]), alerts_changed = false, breach = known[3], breach_changed = false,
+      day = day, notional = notional, open_loss = open_loss, result = result, second = second, count = count,
+      held = held, unpriced = unpriced,
+    }
     ledger.was_kept = is_kept(ledger)
-    ledger.alerts = known[2] and cjson.decode(known[2])
-    local holding = read_holding(known[4])
-    holding.was_held = known[4] and not is_flat(holding)
-    ledger.holdings[name] = holding
+    ledger.holdings[name] = read_holding(name, known[4])
     ledgers[key] = ledger
     opened[#opened + 1] = ledger
-  elseif not ledger.holdings[name] then
-    local text = redis.call('HGET', key, name)
-    local holding = read_holding(text)
-    holding.was_held = text and not is_flat(holding)
+  end
+  local holding = ledger.holdings[name]
+  if not holding then
+    holding = read_holding(name, redis.call('HGET', key, name))
     ledger.holdings[name] = holding
   end
-  return ledger, ledger.holdings[name]
+  return ledger, holding
 end
 
--- The positions of a list of moves: three pairs, then whole numbers. `notional_day` is the day that the notional counts
--- for, `day` the one that fills count for.
-local LONG, SHORT, POSITION, OPEN_ORDERS, CASH_FLOW, FEES, OPEN_LOSS, NOTIONAL, RESULT, UNPRICED, NOTIONAL_DAY, DAY =
-  1, 3, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15
+-- A list of moves, by position: 1 long, 3 short, 5 position (pairs), 7 open orders, 8 cash flow, 9 fees, 10 open loss,
+-- 11 notional, 12 result of fills, 13 fills without a price of their fee, 14 the day that the notional counts for, 15 the one
+-- that fills count for.
+local POSITION, UNPRICED, DAY = 5, 13, 15
 
--- Whether moves leave every sum of a ledger exact. Nothing is changed.
+-- Whether moves leave every sum of a ledger exact. Nothing is changed. Daily sums may begin anew: the sum of both
+-- magnitudes counts. This function and the next are called twice for each order: they read the moves by position.
 local function moves_fit(ledger, h, m)
-  local largest = math.max(math.abs(h.long + m[LONG]), math.abs(h.short + m[SHORT]),
-    math.abs(h.position + m[POSITION]), math.abs(h.start), math.abs(h.cash_flow) + math.abs(m[CASH_FLOW]),
-    math.abs(h.fees) + math.abs(m[FEES]), math.abs(ledger.open_loss + m[OPEN_LOSS]),
-    math.abs(ledger.notional) + math.abs(m[NOTIONAL]), math.abs(ledger.result) + math.abs(m[RESULT]))
-  return largest < MAX_EXACT
+  local long, short, position, open_loss = h.long + m[1], h.short + m[3], h.position + m[5], ledger.open_loss + m[10]
+  local most, least, start = MAX_EXACT, -MAX_EXACT, h.start
+  if long >= most or long <= least or short >= most or short <= least or position >= most or position <= least
+    or open_loss >= most or open_loss <= least or start >= most or start <= least then
+    return false
+  end
+  local cash_flow, fees, notional, result = h.cash_flow, h.fees, ledger.notional, ledger.result
+  local more_cash, more_fees, more_notional, more_result = m[8], m[9], m[11], m[12]
+  return (cash_flow < 0 and -cash_flow or cash_flow) + (more_cash < 0 and -more_cash or more_cash) < most
+    and (fees < 0 and -fees or fees) + (more_fees < 0 and -more_fees or more_fees) < most
+    and (notional < 0 and -notional or notional) + (more_notional < 0 and -more_notional or more_notional) < most
+    and (result < 0 and -result or result) + (more_result < 0 and -more_result or more_result) < most
 end
 
 -- Moves the sums of a ledger. Daily sums are those of its latest day: a later day begins them anew, an earlier day's
 -- moves count in what that day left to the next.
-local function move(ledger, name, h, m)
+local function move(ledger, h, m)
+  local position, position_rest, cash_flow, fees = m[5], m[6], m[8], m[9]
+  local notional_day, day, carry = m[14], m[15], REST
   -- A fill may be booked on the day before its order's, by a worker that has not seen that day begin.
-  local latest = math.max(m[DAY], m[NOTIONAL_DAY])
+  local latest = day > notional_day and day or notional_day
   if latest > ledger.day then
     ledger.day, ledger.notional, ledger.result = latest, 0, 0
   end
-  if m[NOTIONAL_DAY] == ledger.day then ledger.notional = ledger.notional + m[NOTIONAL] end
-  if m[DAY] == ledger.day then ledger.result = ledger.result + m[RESULT] end
-  ledger.open_loss, ledger.unpriced = ledger.open_loss + m[OPEN_LOSS], ledger.unpriced + m[UNPRICED]
-  if m[DAY] > h.day then
-    h.day, h.start, h.start_rest, h.cash_flow, h.fees = m[DAY], h.position, h.position_rest, 0, 0
+  if notional_day == ledger.day then ledger.notional = ledger.notional + m[11] end
+  if day == ledger.day then ledger.result = ledger.result + m[12] end
+  ledger.open_loss, ledger.unpriced = ledger.open_loss + m[10], ledger.unpriced + m[13]
+  if day > h.day then
+    h.day, h.start, h.start_rest, h.cash_flow, h.fees = day, h.position, h.position_rest, 0, 0
   end
-  h.long, h.long_rest = add_pairs(h.long, h.long_rest, m[LONG], m[LONG + 1])
-  h.short, h.short_rest = add_pairs(h.short, h.short_rest, m[SHORT], m[SHORT + 1])
-  h.position, h.position_rest = add_pairs(h.position, h.position_rest, m[POSITION], m[POSITION + 1])
-  if m[DAY] == h.day then
-    h.cash_flow, h.fees = h.cash_flow + m[CASH_FLOW], h.fees + m[FEES]
+  -- What `add_pairs` does, without a call.
+  local whole, rest = h.long + m[1], h.long_rest + m[2]
+  if rest >= carry then whole, rest = whole + 1, rest - carry end
+  h.long, h.long_rest = whole, rest
+  whole, rest = h.short + m[3], h.short_rest + m[4]
+  if rest >= carry then whole, rest = whole + 1, rest - carry end
+  h.short, h.short_rest = whole, rest
+  whole, rest = h.position + position, h.position_rest + position_rest
+  if rest >= carry then whole, rest = whole + 1, rest - carry end
+  h.position, h.position_rest = whole, rest
+  if day == h.day then
+    h.cash_flow, h.fees = h.cash_flow + cash_flow, h.fees + fees
   else
-    h.start, h.start_rest = add_pairs(h.start, h.start_rest, m[POSITION], m[POSITION + 1])
+    h.start, h.start_rest = add_pairs(h.start, h.start_rest, position, position_rest)
   end
-  h.open_orders = h.open_orders + m[OPEN_ORDERS]
-  ledger.changed[name] = h
+  h.open_orders = h.open_orders + m[7]
+  if not h.is_changed then
+    h.is_changed = true
+    ledger.changed[#ledger.changed + 1] = h
+  end
   ledger.is_changed = true
 end
 
 local function undo_of(m)
   local undone = {}
-  for at = LONG, POSITION, 2 do undone[at], undone[at + 1] = negate_pair(m[at], m[at + 1]) end
-  for at = OPEN_ORDERS, UNPRICED do undone[at] = -m[at] end
-  undone[NOTIONAL_DAY], undone[DAY] = m[NOTIONAL_DAY], m[DAY]
+  for at = 1, 5, 2 do undone[at], undone[at + 1] = negate_pair(m[at], m[at + 1]) end
+  for at = 7, 13 do undone[at] = -m[at] end
+  undone[14], undone[15] = m[14], m[15]
   return undone
 end
 
--- The positions of an owner: key indices of the account's ledger, of that of all accounts, and of the set of accounts
--- that hold something; the name of the holding.
-local ACCOUNT_KEY, TOTAL_KEY, ACCOUNTS_KEY, HOLDING = 1, 2, 3, 4
-
--- Opens the ledgers of an owner: the account's and its holding, that of all accounts and its net holding.
-local function open_both(owner)
-  local account, holding = open_ledger(KEYS[owner[ACCOUNT_KEY]], owner[HOLDING])
-  local total, net = open_ledger(KEYS[owner[TOTAL_KEY]], owner[HOLDING])
-  account.accounts, total.is_total = KEYS[owner[ACCOUNTS_KEY]], true
+-- Opens the ledgers that an order counts in: the account's and its holding, that of all accounts and its net holding.
+-- The first three arguments are key indices, of both ledgers and of the set of accounts that hold something.
+local function open_both(account_key, total_key, accounts_key, name)
+  local account, holding = open_ledger(KEYS[account_key], name)
+  local total, net = open_ledger(KEYS[total_key], name)
+  account.accounts = KEYS[accounts_key]
+  total.is_total = true
   return account, holding, total, net
 end
 
--- Whether moves leave every sum of an owner exact.
-local function both_fit(owner, m)
-  local account, holding, total, net = open_both(owner)
-  return moves_fit(account, holding, m) and moves_fit(total, net, m)
-end
-
--- Moves the sums of an owner, whatever they become: what has happened already is never refused.
+-- Moves the sums of an owner, the list of the arguments of `open_both`, whatever they become: what has happened already is
+-- never refused.
 local function force_both(owner, m)
-  local account, holding, total, net = open_both(owner)
-  move(account, owner[HOLDING], holding, m)
-  move(total, owner[HOLDING], net, m)
+  local account, holding, total, net = open_both(unpack(owner))
+  move(account, holding, m)
+  move(total, net, m)
 end
 
 -- Moves the sums of an owner. Returns false, with nothing moved, where a sum would not be exact.
 local function move_both(owner, m)
-  if not both_fit(owner, m) then return false end
-  force_both(owner, m)
+  local account, holding, total, net = open_both(unpack(owner))
+  if not moves_fit(account, holding, m) or not moves_fit(total, net, m) then return false end
+  move(account, holding, m)
+  move(total, net, m)
   return true
 end
 
--- The watches: for the account, then for all accounts, the loss of the view without its fills, and the limit (1e-6).
-local ACCOUNT_BASE, ACCOUNT_LIMIT, TOTAL_BASE, TOTAL_LIMIT = 1, 2, 3, 4
-
 -- The loss of a ledger where what this settlement's fills made has brought it to its limit; it stands until its lock does.
+-- `base` is the loss of the view without its fills, `limit` its limit (1e-6). Both are false where there is no view. A
+-- command's watches are these two for the account, then for all accounts.
 local function watch(ledger, day, base, limit)
   if not base or ledger.day ~= day then return '' end
   local loss = base - ledger.result
   if loss < limit then return '' end
   if not ledger.breach then
-    ledger.breach, ledger.breach_changed, ledger.is_changed = string.format('%.0f', loss), true, true
+    ledger.breach, ledger.breach_changed, ledger.is_changed = integer(loss), true, true
   end
   return ledger.breach
 end
@@ -434,7 +517,7 @@ end
 -- A list of moves as a record holds it. Lua's own conversion would round numbers of more than 14 digits.
 local function write_moves(moves)
   local numbers = {}
-  for at = 1, #moves do numbers[at] = string.format('%.0f', moves[at]) end
+  for at = 1, #moves do numbers[at] = integer(moves[at]) end
   return table.concat(numbers, ' ')
 end
 
@@ -448,6 +531,10 @@ local function undo_reserved(record, owner)
 end
 
 local function write_holding(h)
+  if is_small(h.long) and is_small(h.short) and is_small(h.position) and is_small(h.start) then
+    return string.format(EIGHT_INTEGERS, h.long * REST + h.long_rest, h.short * REST + h.short_rest,
+      h.position * REST + h.position_rest, h.start * REST + h.start_rest, h.day, h.cash_flow, h.fees, h.open_orders)
+  end
   return write_pair(h.long, h.long_rest) .. ' ' .. write_pair(h.short, h.short_rest) .. ' '
     .. write_pair(h.position, h.position_rest) .. ' ' .. write_pair(h.start, h.start_rest) .. ' '
     .. string.format('%.0f %.0f %.0f %.0f', h.day, h.cash_flow, h.fees, h.open_orders)
@@ -458,18 +545,16 @@ end
 local function write_ledgers()
   for _, ledger in ipairs(opened) do
     if ledger.is_changed then
-      local was_kept = ledger.was_kept
-      local fields = {'', ''}
-      for name, h in pairs(ledger.changed) do
+      local fields, count = {'sums', ''}, 2
+      for _, h in ipairs(ledger.changed) do
         local held = not is_flat(h)
         if held and not h.was_held then ledger.held = ledger.held + 1 end
         if h.was_held and not held then ledger.held = ledger.held - 1 end
-        fields[#fields + 1] = name
-        fields[#fields + 1] = write_holding(h)
+        fields[count + 1], fields[count + 2] = h.name, write_holding(h)
+        count = count + 2
       end
-      fields[1] = 'sums'
-      fields[2] = string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f', ledger.day, ledger.notional, ledger.open_loss,
-        ledger.result, ledger.second, ledger.count, ledger.held, ledger.unpriced)
+      fields[2] = string.format(EIGHT_INTEGERS, ledger.day, ledger.notional, ledger.open_loss, ledger.result,
+        ledger.second, ledger.count, ledger.held, ledger.unpriced)
       if ledger.alerts_changed then
         fields[#fields + 1] = 'alerts'
         fields[#fields + 1] = cjson.encode(ledger.alerts)
@@ -479,14 +564,15 @@ local function write_ledgers()
         fields[#fields + 1] = ledger.breach
       end
       redis.call('HSET', ledger.key, unpack(fields))
+      local is_kept_now = is_kept(ledger)
       if ledger.is_total then
         -- The sums of all accounts are never dropped.
-      elseif is_kept(ledger) and not was_kept then
+      elseif is_kept_now and not ledger.was_kept then
         redis.call('PERSIST', ledger.key)
         redis.call('SADD', ledger.accounts, ledger.key)
-      elseif not is_kept(ledger) then
+      elseif not is_kept_now then
         redis.call('PEXPIRE', ledger.key, FLAT_TTL_MS)
-        if was_kept then redis.call('SREM', ledger.accounts, ledger.key) end
+        if ledger.was_kept then redis.call('SREM', ledger.accounts, ledger.key) end
       end
     end
   end

@@ -13,12 +13,4 @@ end
 local answer = {
   'found', known[1], known[2], known[3], known[4], known[5], known[6] or '0', known[7] or '', known[8] or '',
 }
-local version = tonumber(known[4])
-for v = tonumber(known[5]) + 1, version do
-  local doc = v == version and known[8] or redis.call('HGET', KEYS[2], 'p:' .. v)
-  if doc then
-    answer[#answer + 1] = tostring(v)
-    answer[#answer + 1] = doc
-  end
-end
-return answer
+return pending(answer, KEYS[2], tonumber(known[5]), tonumber(known[4]), known[8])

@@ -12,7 +12,7 @@
 --         list of moves that the order's earlier events made on other days
 --         u where it came first and something else stands in its place: that order's id o and version v, open set op,
 --         due set du, its owner w and d, the list of moves that undo on each day what it moved then; d and e above then
---         count from nothing
+--         count from nothing. What stands there is read again: it may have been marked as journaled, and as the first.
 -- Returns {'replayed', how many changed something, index of each event that came before what stands in its place, from
 --         0}. An event the store has settled already only counts as journaled.
 local bad = stale()
@@ -23,6 +23,13 @@ local changed, conflicts, highest = 0, {}, 0
 local function settlement_in(doc)
   local settlement = cjson.decode(doc).settlement
   return settlement and settlement.id
+end
+
+-- Whether what is known came after an event on the journal, or is not known to be on it.
+local function is_later(known, c, first)
+  local journaled = tonumber(known[3])
+  if known[4] ~= c.o then return journaled == 0 or first and c.q < tonumber(first) end
+  return c.v > journaled or c.q < tonumber(known[6] or '0')
 end
 
 for at = 3, #ARGV, 2 do
@@ -37,7 +44,7 @@ for at = 3, #ARGV, 2 do
   end
   local version = tonumber(known[2] or '0')
   local first = known[5]
-  if c.u and known[1] and known[4] == c.u.o and version == c.u.v then
+  if c.u and known[1] and known[4] == c.u.o and version == c.u.v and is_later(known, c, first) then
     -- What stands here came later, and is void: its moves are undone, and the first takes its place.
     for _, moves in ipairs(c.u.d) do force_both(c.u.w, moves) end
     redis.call('DEL', record)
@@ -50,7 +57,7 @@ for at = 3, #ARGV, 2 do
   end
   if known[1] and known[4] ~= c.o and known[1] ~= 'released' then
     -- Of two orders for one id the first on the journal counts; the later is void.
-    if tonumber(known[3]) == 0 or first and c.q < tonumber(first) then
+    if is_later(known, c, first) then
       conflicts[#conflicts + 1] = tostring((at - 3) / 2)
     end
   elseif known[1] and c.v <= version then
@@ -65,7 +72,7 @@ for at = 3, #ARGV, 2 do
     elseif c.v > tonumber(known[3]) then
       if c.v == version then redis.call('ZREM', KEYS[3], c.n) end
       if c.v == version and known[1] ~= 'open' then
-        remember(c.n, c.o, c.t, known[1], known[7], c.v, c.q, tonumber(first or c.q), known[8], c.ttl)
+        remember(c.n, bits_of(c.n), c.o, c.t, known[1], known[7], c.v, c.q, tonumber(first or c.q), known[8], c.ttl)
         redis.call('DEL', record)
       else
         redis.call('HSET', record, 'jv', c.v, 'seq', string.format('%.0f', c.q))
@@ -84,7 +91,7 @@ for at = 3, #ARGV, 2 do
         string.format('%.0f', c.q), 'doc', doc, 'fs', string.format('%.0f', tonumber(first or c.q)))
       enter_open(KEYS[c.op], c.n, KEYS[5])
     else
-      remember(c.n, c.o, c.t, c.st, content_of(c.h), c.v, c.q, tonumber(first or c.q), settlement_in(doc), c.ttl)
+      remember(c.n, bits_of(c.n), c.o, c.t, c.st, content_of(c.h), c.v, c.q, tonumber(first or c.q), settlement_in(doc), c.ttl)
       leave_open(KEYS[c.op], c.n, KEYS[5])
     end
     redis.call('ZREM', KEYS[3], c.n)

@@ -21,13 +21,15 @@ local function is_withdrawn(known)
 end
 
 -- A report of the order, or an order that came first, says more than its submission. In a store in use a claim goes before
--- one that the store has lost: the worker that held that cannot send any more.
+-- one that the store has lost: the worker that held that cannot send any more. An order is claimed under another token only
+-- once the release of the claim before is journaled: beside a claim or an order that is being sent, the submission of another
+-- claim is one that was released, and its worker was late.
 local function is_submitted(known, c)
   if not known[1] then return not recall(c.n) end
   if known[3] ~= c.o then return known[1] == 'released' or is_withdrawn(known) end
   if tonumber(known[2]) > 0 or tonumber(known[5] or '0') >= c.q then return false end
-  if is_withdrawn(known) then return true end
-  return known[4] ~= c.t and (known[1] == 'sending' or known[1] == 'released')
+  if is_withdrawn(known) then return known[4] == c.t end
+  return known[4] ~= c.t and known[1] == 'released'
 end
 
 local function is_released(known, c)

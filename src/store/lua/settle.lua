@@ -1,7 +1,7 @@
 -- Books one effect of an order: its next version, the moves of the sums, and the event in the outbox, all or nothing.
 --
 -- KEYS  1 meta, 2 leases, 3 outbox, 4 state, 5 keys of the open sets, then those the commands name by their index
--- ARGV  1 epoch, then for each order a command (MessagePack, the fields below) and a document
+-- ARGV  1 epoch, then for each order a command (MessagePack values, one behind the other: the fields below) and a document
 -- Returns for each order
 --         {'booked', loss of the account or '', of all accounts or '', then version and document of each event before this
 --         one that is not on the journal, in order}: a loss is told where it has reached its limit
@@ -9,13 +9,14 @@
 --         {'lease'} the lease is another's · {'late'} past the deadline · {'halted'} nothing new takes effect
 --         {'crosses', position (1e-8)}: a reducing fill would cross zero · {'missing'} or another order's id
 --         {'inexact'}: a sum would leave the exact range · {'failed', error}: it may be booked
+-- and behind them the time of the call (us).
 -- Idempotent: the same settlement a second time is answered 'booked' and changes nothing.
 --
--- A command: key indices of record, open set and due set, name, order id, the version this builds on, the lease
--- it needs or '', the settlement's own id, deadline (ms, Redis' clock) or 0, stage after it ('open' or 'ended'), next due
--- moment (ms) or 0, owner, moves, watches, whether its fills only reduce a position.
-local RECORD, OPEN_SET, DUE_SET, NAME, ORDER_ID, VERSION, TOKEN, SETTLEMENT, DEADLINE, STAGE, DUE_AT, OWNER, MOVES,
-  WATCHES, ONLY_REDUCES = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+-- A command, by position: 1 its moves (`prelude.lua`); key indices of 16 record, 17 open set and 18 due set, 19 name, 20 order
+-- id, 21 the version this builds on, 22 the lease it needs or '', 23 the settlement's own id, 24 deadline (ms, Redis' clock)
+-- or 0, 25 stage after it ('open' or 'ended'), 26 next due moment (ms) or 0, 27 to 30 the arguments of `open_both`, 31 whether
+-- its fills only reduce a position, 32 to 35 the watches, 36 whether a replace is pending: inquiries about it begin from zero.
+local NAME, ORDER_ID, VERSION, TOKEN, SETTLEMENT, DEADLINE, STAGE = 19, 20, 21, 22, 23, 24, 25
 local bad = stale()
 if bad then return bad end
 local now = now_ms()
@@ -27,17 +28,6 @@ local function is_halted()
   return trading_state == 'halted'
 end
 
-local function pending(answer, record, journaled, version, latest)
-  for v = journaled + 1, version do
-    local doc = v == version and latest or redis.call('HGET', record, 'p:' .. v)
-    if doc then
-      answer[#answer + 1] = tostring(v)
-      answer[#answer + 1] = doc
-    end
-  end
-  return answer
-end
-
 -- An order that has ended has an entry only: an effect of it makes a record again.
 local function read_ended(c)
   local entry = recall(c[NAME])
@@ -47,8 +37,9 @@ local function read_ended(c)
   return {e.stage, e.version, e.version, '', is_repeated and c[SETTLEMENT], c[ORDER_ID]}, e
 end
 
-local function one(c, doc)
-  local record, ended = KEYS[c[RECORD]], nil
+local function one(packed, doc)
+  local c = {cmsgpack.unpack(packed)}
+  local record, ended = KEYS[c[16]], nil
   local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'tok', 'sid', 'o')
   if not known[1] then known, ended = read_ended(c) end
   if not known or known[6] ~= c[ORDER_ID] then return {'missing'} end
@@ -66,23 +57,18 @@ local function one(c, doc)
   if c[DEADLINE] > 0 and now >= c[DEADLINE] then return {'late'} end
   -- A deadline stands where this settlement is the sending: a paper venue's effect may not begin while trading is halted.
   if c[DEADLINE] > 0 and is_halted() then return {'halted'} end
-  local moves = c[MOVES]
-  local account, holding, total = open_both(c[OWNER])
-  if c[ONLY_REDUCES] and (moves[POSITION] ~= 0 or moves[POSITION + 1] ~= 0) and crosses(holding, moves) then
+  local account, holding, total, net = open_both(c[27], c[28], c[29], c[30])
+  if c[31] and (c[POSITION] ~= 0 or c[POSITION + 1] ~= 0) and crosses(holding, c) then
     return {'crosses', write_pair(holding.position, holding.position_rest)}
   end
-  if not move_both(c[OWNER], moves) then return {'inexact'} end
-  -- The document before this one is read only where it still waits for the journal: Lua hashes every byte it is given.
-  local latest = version > journaled and redis.call('HGET', record, 'doc')
-  local watches = c[WATCHES]
+  if not moves_fit(account, holding, c) or not moves_fit(total, net, c) then return {'inexact'} end
+  move(account, holding, c)
+  move(total, net, c)
   local answer = {
-    'booked', watch(account, moves[DAY], watches[ACCOUNT_BASE], watches[ACCOUNT_LIMIT]),
-    watch(total, moves[DAY], watches[TOTAL_BASE], watches[TOTAL_LIMIT]),
+    'booked', watch(account, c[DAY], c[32], c[33]), watch(total, c[DAY], c[34], c[35]),
   }
-  pending(answer, record, journaled, version, latest)
-  if latest then
-    redis.call('HSET', record, 'p:' .. version, latest)
-  end
+  keep_pending(answer, record, journaled, version)
+  if c[36] then redis.call('HDEL', record, 'asked', 'missed', 'sent') end
   redis.call('HSET', record, 'st', c[STAGE], 'v', version + 1, 'sid', c[SETTLEMENT], 'doc', doc, 'tok', '')
   if ended then
     redis.call('HSET', record, 'h', ended.content, 'o', c[ORDER_ID], 'jv', version,
@@ -90,10 +76,10 @@ local function one(c, doc)
   end
   if known[4] and known[4] ~= '' then redis.call('ZREM', KEYS[2], c[NAME]) end
   redis.call('ZADD', KEYS[3], 'NX', now, c[NAME])
-  local open_set, due_set = KEYS[c[OPEN_SET]], KEYS[c[DUE_SET]]
+  local open_set, due_set, due_at = KEYS[c[17]], KEYS[c[18]], c[26]
   if c[STAGE] == 'ended' then leave_open(open_set, c[NAME], KEYS[5]) else enter_open(open_set, c[NAME], KEYS[5]) end
-  if c[DUE_AT] > 0 then
-    redis.call('ZADD', due_set, c[DUE_AT], c[NAME])
+  if due_at > 0 then
+    redis.call('ZADD', due_set, integer(due_at), c[NAME])
   elseif version > 0 then
     -- A claimed order has nothing due.
     redis.call('ZREM', due_set, c[NAME])
@@ -106,4 +92,5 @@ for at = 2, #ARGV, 2 do
   answers[#answers + 1] = answer_for(one, ARGV[at], ARGV[at + 1])
 end
 write_ledgers()
+answers[#answers + 1] = time_spent_us()
 return answers

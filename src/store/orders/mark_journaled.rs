@@ -9,7 +9,7 @@ use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::orders::remembered::order_id_tail;
 use crate::store::retention::retention_ms;
-use crate::store::script::{KeyTable, MARK_JOURNALED, ScriptReply, to_named_message_pack};
+use crate::store::script::{BatchReplies, FieldList, KeyTable, MARK_JOURNALED, ScriptReply};
 
 /// A journaled event of an order.
 #[derive(Debug, Clone)]
@@ -36,23 +36,17 @@ pub enum MarkJournaledOutcome {
     NeedsReplay,
 }
 
+/// A command of `lua/journaled.lua`: the list of its fields.
 #[derive(Serialize)]
-struct MarkJournaledCommand {
-    #[serde(rename = "k")]
+struct MarkJournaledCommand<'a> {
     record_key: usize,
-    #[serde(rename = "n")]
     name: String,
-    #[serde(rename = "o")]
-    order_id: String,
-    #[serde(rename = "t")]
-    order_id_tail: String,
-    #[serde(rename = "v")]
+    name_bits: u64,
+    order_id: &'a str,
+    order_id_tail: &'a str,
     version: u32,
-    #[serde(rename = "s")]
-    settlement_id: String,
-    #[serde(rename = "q")]
     sequence: u64,
-    #[serde(rename = "ttl")]
+    settlement_id: String,
     remembered_for_ms: u64,
 }
 
@@ -60,42 +54,36 @@ struct MarkJournaledCommand {
 pub(in crate::store) async fn run_mark_journaled_batch(
     connection: StoreConnection,
     requests: Vec<MarkJournaledRequest>,
-) -> Result<Vec<Result<MarkJournaledOutcome, StoreError>>, StoreError> {
+) -> Result<BatchReplies<MarkJournaledOutcome>, StoreError> {
     let mut keys = KeyTable::new(vec![keys::meta(), keys::outbox()]);
     let remembered_for_ms = retention_ms(connection.settings.retention_h);
     let mut commands = Vec::with_capacity(requests.len());
     for request in &requests {
-        commands.push(to_named_message_pack(&MarkJournaledCommand {
+        let mut command = FieldList::default();
+        command.append(&MarkJournaledCommand {
             record_key: keys.add_unshared(keys::order_record(&request.key)),
             name: request.key.name(),
-            order_id: request.order_id.to_string(),
-            order_id_tail: order_id_tail(request.key, &request.order_id).to_owned(),
+            name_bits: request.key.low_bits(),
+            order_id: request.order_id.as_str(),
+            order_id_tail: order_id_tail(request.key, &request.order_id),
             version: request.version,
-            settlement_id: request.settlement_id.map_or_else(String::new, |id| id.to_string()),
             sequence: request.sequence,
+            settlement_id: request.settlement_id.map_or_else(String::new, |id| id.to_string()),
             remembered_for_ms,
-        })?);
+        })?;
+        commands.push(command);
     }
     let mut call = connection.script_call(&MARK_JOURNALED, None, keys.keys())?;
     for command in &commands {
-        call.arg(&command[..]);
+        call.arg(command.as_bytes());
     }
-    let outcomes = decode_mark_outcomes(connection.run(call).await?)?;
-    Ok(outcomes.into_iter().map(Ok).collect())
+    Ok(connection.run_batch(call).await?.decode(decode_mark_outcome))
 }
 
-/// Decodes a reply that is a list of verdicts.
-fn decode_mark_outcomes(mut reply: ScriptReply) -> Result<Vec<MarkJournaledOutcome>, StoreError> {
-    let mut outcomes = Vec::new();
-    loop {
-        outcomes.push(match reply.verdict.as_str() {
-            "marked" => MarkJournaledOutcome::Marked,
-            "lost" => MarkJournaledOutcome::NeedsReplay,
-            _ => return Err(reply.unexpected_verdict()),
-        });
-        if !reply.has_more() {
-            return Ok(outcomes);
-        }
-        reply.verdict = reply.next_text()?;
+fn decode_mark_outcome(reply: ScriptReply) -> Result<MarkJournaledOutcome, StoreError> {
+    match reply.verdict.as_str() {
+        "marked" => Ok(MarkJournaledOutcome::Marked),
+        "lost" => Ok(MarkJournaledOutcome::NeedsReplay),
+        _ => Err(reply.unexpected_verdict()),
     }
 }

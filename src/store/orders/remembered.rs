@@ -20,13 +20,21 @@ pub(in crate::store) fn decode_entry(key: OrderKey, entry: &[u8]) -> Result<Know
     read_entry(key, entry).ok_or_else(|| StoreError::corrupt(format!("the remembered id {key} is unreadable")))
 }
 
-fn read_entry(key: OrderKey, entry: &[u8]) -> Option<KnownOrder> {
+/// Splits an entry into its packed fields, and the order id where the key is no part of it; `None` for other bytes.
+pub(in crate::store) fn split_entry(entry: &[u8]) -> Option<(RememberedId, String)> {
     let (packed, tail) = entry.split_at_checked(ENTRY_BYTES)?;
-    let id = RememberedId::from_bytes(packed)?;
+    Some((
+        RememberedId::from_bytes(packed)?,
+        std::str::from_utf8(tail).ok()?.to_owned(),
+    ))
+}
+
+fn read_entry(key: OrderKey, entry: &[u8]) -> Option<KnownOrder> {
+    let (id, tail) = split_entry(entry)?;
     let order_id = if tail.is_empty() {
         id.order_id(key)?
     } else {
-        OrderId::new(std::str::from_utf8(tail).ok()?).ok()?
+        OrderId::new(&tail).ok()?
     };
     Some(KnownOrder {
         stage: if id.is_denied()? {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::domain::content_hash::ContentDigest;
@@ -103,11 +104,13 @@ pub enum ClaimStep {
         /// The order's document, for the worker that takes over an expired lease.
         document: Vec<u8>,
     },
-    /// The order takes effect in the same step: its venue is the store.
+    /// The effect is booked in the same step: the first one of an order whose venue is the store, or new terms of an order
+    /// that is open.
     Effect(Arc<ImmediateEffect>),
 }
 
-/// The first effect of an order whose venue is the store.
+/// An effect that is booked where its caps hold. From version 2 on it changes the terms of an order that is open, at the
+/// version before.
 #[derive(Debug, Clone)]
 pub struct ImmediateEffect {
     /// The order after the effect.
@@ -126,6 +129,8 @@ pub struct ImmediateEffect {
     pub deadline: Timestamp,
     /// The settlement's own id, by which a repeated request is recognised.
     pub settlement_id: Uuid,
+    /// A moment before the effect was booked.
+    pub prepared_at: Instant,
 }
 
 /// The result of a [`ReserveRequest`].
@@ -137,8 +142,10 @@ pub enum ReserveOutcome {
     GenerationChanged(u64),
     /// The order is claimed.
     Claimed(CapReadings),
-    /// The order is claimed, and its first effect is booked. Holds the losses that have reached their limits by it.
+    /// The order is claimed, and its effect is booked. Holds the losses that have reached their limits by it.
     Booked(CapReadings, BookedSettlement),
+    /// Another effect of the order came first, or the order is not open: it has to be read again.
+    Superseded,
     /// This very effect was booked by an earlier request whose reply was lost.
     BookedBefore,
     /// The fill of an order that only reduces would take the position through zero; holds the position, in units of 1e-8.

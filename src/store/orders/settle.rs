@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::domain::id::LeaseToken;
 use crate::domain::order::Order;
 use crate::domain::quantity::QuantityUnits;
+use crate::domain::replace::ReplaceState;
 use crate::domain::settlement::SumDeltas;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::domain::venue_report::OutboxEntry;
@@ -15,7 +16,7 @@ use crate::store::connection::StoreConnection;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::orders::record::{RecordStage, decode_pending_events};
-use crate::store::script::{EncodedMoves, KeyTable, SETTLE, ScriptReply, SumOwner, to_message_pack};
+use crate::store::script::{BatchReplies, EncodedMoves, FieldList, KeyTable, NumberOrFalse, SETTLE, ScriptReply};
 
 /// One effect of an order, ready to be booked.
 #[derive(Debug, Clone)]
@@ -87,9 +88,9 @@ pub enum SettleOutcome {
     SumOutOfRange,
 }
 
-/// A command of `lua/settle.lua`: the list of its fields.
+/// What a command of `lua/settle.lua` begins with, behind its moves.
 #[derive(Serialize)]
-struct SettleCommand<'a> {
+struct SettleFields<'a> {
     record_key: usize,
     open_orders_key: usize,
     due_key: usize,
@@ -101,17 +102,22 @@ struct SettleCommand<'a> {
     deadline_ms: i64,
     stage: &'static str,
     due_at_ms: i64,
-    owner: SumOwner,
-    moves: EncodedMoves,
-    watches: [Option<i64>; 4],
-    only_reduces: bool,
+}
+
+/// The fields that scripts read a [`LossWatch`] from.
+#[derive(Serialize)]
+pub(in crate::store) struct WatchFields {
+    account_loss: NumberOrFalse,
+    account_limit: NumberOrFalse,
+    total_loss: NumberOrFalse,
+    total_limit: NumberOrFalse,
 }
 
 /// Runs a batch of requests in one script call; returns an outcome for each, in order.
 pub(in crate::store) async fn run_settle_batch(
     connection: StoreConnection,
     requests: Vec<Arc<SettleRequest>>,
-) -> Result<Vec<Result<SettleOutcome, StoreError>>, StoreError> {
+) -> Result<BatchReplies<SettleOutcome>, StoreError> {
     let mut keys = KeyTable::new(vec![
         keys::meta(),
         keys::leases(),
@@ -121,23 +127,22 @@ pub(in crate::store) async fn run_settle_batch(
     ]);
     let mut commands = Vec::with_capacity(requests.len());
     for request in &requests {
-        commands.push(to_message_pack(&encode_settle(request, &mut keys))?);
+        commands.push(encode_settle(request, &mut keys)?);
     }
     let mut call = connection.script_call(&SETTLE, None, keys.keys())?;
     for (command, request) in commands.iter().zip(&requests) {
-        call.arg(&command[..]).arg(&request.event_document[..]);
+        call.arg(command.as_bytes()).arg(&request.event_document[..]);
     }
     let replies = connection.run_batch(call).await?;
-    Ok(replies
-        .into_iter()
-        .map(|reply| reply.and_then(decode_settle_outcome))
-        .collect())
+    Ok(replies.decode(decode_settle_outcome))
 }
 
-fn encode_settle<'a>(request: &'a SettleRequest, keys: &mut KeyTable) -> SettleCommand<'a> {
+fn encode_settle(request: &SettleRequest, keys: &mut KeyTable) -> Result<FieldList, StoreError> {
     let order = &request.order;
-    let key = order.key();
-    SettleCommand {
+    let (key, scope) = (order.key(), order.sum_scope());
+    let mut command = FieldList::default();
+    command.append(&EncodedMoves::new(&scope, &request.deltas, request.booked_on))?;
+    command.append(&SettleFields {
         record_key: keys.add_unshared(keys::order_record(&key)),
         open_orders_key: keys.intern(keys::open_orders(&order.broker, &order.account_id)),
         due_key: keys.intern(keys::due_orders(&order.broker)),
@@ -149,11 +154,13 @@ fn encode_settle<'a>(request: &'a SettleRequest, keys: &mut KeyTable) -> SettleC
         deadline_ms: request.deadline.map_or(0, Timestamp::as_milliseconds),
         stage: stage_after(order).as_str(),
         due_at_ms: due_at_ms(order),
-        owner: keys.owner(&order.sum_scope()),
-        moves: EncodedMoves::new(&order.sum_scope(), &request.deltas, request.booked_on),
-        watches: encode_watch(request.watch),
-        only_reduces: request.only_reduces,
-    }
+    })?;
+    command.append(&keys.owner(&scope))?;
+    command.append(&(request.only_reduces,))?;
+    command.append(&encode_watch(request.watch))?;
+    let latest = order.latest_replace();
+    command.append(&(latest.is_some_and(|replace| replace.state == ReplaceState::Pending),))?;
+    Ok(command)
 }
 
 /// Returns the stage of an order's record after an effect.
@@ -171,16 +178,14 @@ pub(in crate::store) fn due_at_ms(order: &Order) -> i64 {
 }
 
 /// Returns the losses and limits to compare, as scripts read them.
-pub(in crate::store) fn encode_watch(watch: Option<LossWatch>) -> [Option<i64>; 4] {
-    watch.map_or([None; 4], |watch| {
-        [
-            watch.account_loss,
-            watch.account_limit,
-            watch.total_loss,
-            watch.total_limit,
-        ]
-        .map(Some)
-    })
+pub(in crate::store) fn encode_watch(watch: Option<LossWatch>) -> WatchFields {
+    let number = |read: fn(LossWatch) -> i64| NumberOrFalse(watch.map(read));
+    WatchFields {
+        account_loss: number(|watch| watch.account_loss),
+        account_limit: number(|watch| watch.account_limit),
+        total_loss: number(|watch| watch.total_loss),
+        total_limit: number(|watch| watch.total_limit),
+    }
 }
 
 fn decode_settle_outcome(mut reply: ScriptReply) -> Result<SettleOutcome, StoreError> {

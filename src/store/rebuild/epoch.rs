@@ -16,7 +16,7 @@ use crate::store::script::{
 
 /// The number of the schema that this release's keys, values and scripts follow. Raise it whenever one of them changes its
 /// meaning: workers of two schemas never share a store.
-pub const STORE_SCHEMA: u32 = 1;
+pub const STORE_SCHEMA: u32 = 2;
 
 /// The stages of a claim that was not released yet, as a record holds them.
 const CLAIM_STAGES: [&str; 2] = ["claimed", "releasing"];
@@ -35,7 +35,8 @@ pub struct StoreStatus {
     /// The number of the schema that the store follows; empty in an empty store, and in one of a release before schemas had
     /// numbers.
     pub schema: String,
-    /// Whether Redis has not been restarted since the store was built: a restart drops the loaded scripts.
+    /// Whether Redis has neither been restarted since the store was built, which drops the loaded scripts, nor been a replica
+    /// meanwhile, which gives it another replication id.
     pub is_continuous: bool,
     /// Whether it has every script of this release in this epoch. One that is in use by another release of the same schema
     /// may lack some.
@@ -44,6 +45,8 @@ pub struct StoreStatus {
     pub journal_sequence: u64,
     /// The journal sequence up to which the store has applied every event of a lock.
     pub lock_watermark: u64,
+    /// The journal sequence up to which the store has applied every event of a dead man's switch.
+    pub switch_watermark: u64,
     /// The creation time of the journal that the store belongs to; empty before the first rebuild.
     pub journal_created: String,
     /// The first journal sequence at which late events of the previous epoch may be; 0 where there are none.
@@ -55,7 +58,14 @@ pub struct StoreStatus {
 impl StoreStatus {
     /// Reports whether the store belongs to a journal, or knows entries of one.
     pub fn has_seen_journal(&self) -> bool {
-        !self.journal_created.is_empty() || self.journal_sequence.max(self.lock_watermark) > 0
+        !self.journal_created.is_empty() || self.highest_sequence() > 0
+    }
+
+    /// Returns the highest journal sequence that the store has seen.
+    pub fn highest_sequence(&self) -> u64 {
+        self.journal_sequence
+            .max(self.lock_watermark)
+            .max(self.switch_watermark)
     }
 
     /// Returns the epoch, where the store is complete and Redis has not been restarted since.
@@ -69,6 +79,15 @@ impl StoreStatus {
         let is_own = self.schema == STORE_SCHEMA.to_string() || (self.schema.is_empty() && self.epoch.is_empty());
         (!is_own).then_some(self.schema.as_str())
     }
+}
+
+/// What a rebuild rebuilds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RebuildScope {
+    /// What the store lacks: everything of an empty one, and else what the journal has behind its watermark.
+    Missing,
+    /// Everything, whatever the store holds.
+    Whole,
 }
 
 /// The events that workers of the previous epoch may still append to the journal.
@@ -117,6 +136,8 @@ impl Store {
             "late_until",
             "latch_sequence",
             "schema",
+            "switch_sequence",
+            "replication_id",
         ]);
         let Value::Array(fields) = self.connection.query(command).await? else {
             return Err(StoreError::corrupt("meta is not a hash"));
@@ -128,6 +149,7 @@ impl Store {
         let mut next = || fields.next().unwrap_or_default();
         let (epoch, sequence, journal_created) = (next(), next(), next());
         let (late_from, late_until, lock_sequence, schema) = (next(), next(), next(), next());
+        let (switch_sequence, built_under) = (next(), next());
         let mut command = redis::cmd("SCRIPT");
         command
             .arg("EXISTS")
@@ -139,13 +161,16 @@ impl Store {
             return Err(StoreError::corrupt("the reply to SCRIPT EXISTS is not a list"));
         };
         let is_loaded = |one: &Value| *one == Value::Int(1);
+        let info = self.connection.read_info("replication").await?;
+        let id = info.field("master_replid").unwrap_or_default();
         Ok(StoreStatus {
             epoch,
             schema,
-            is_continuous: exists.first().is_some_and(is_loaded),
+            is_continuous: exists.first().is_some_and(is_loaded) && id == built_under,
             has_scripts: exists.iter().all(is_loaded),
             journal_sequence: sequence.parse().unwrap_or(0),
             lock_watermark: lock_sequence.parse().unwrap_or(0),
+            switch_watermark: switch_sequence.parse().unwrap_or(0),
             journal_created,
             late_from_sequence: late_from.parse().unwrap_or(0),
             late_until_ms: late_until.parse().unwrap_or(0),
@@ -160,9 +185,25 @@ impl Store {
     pub async fn begin_rebuild(&self, status: &StoreStatus) -> Result<BeginRebuildOutcome, StoreError> {
         if status.epoch.is_empty() && self.has_other_keys().await? {
             return Err(StoreError::corrupt(
-                "it has lost its epoch but not its orders; empty it to have it rebuilt",
+                "it has lost its epoch but not its orders; run `order-router rebuild`, which makes it from the journal",
             ));
         }
+        self.acquire_rebuild(status, RebuildScope::Missing).await
+    }
+
+    /// As [`Store::begin_rebuild`], for a rebuild that drops what the store holds, whatever that is.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub async fn begin_whole_rebuild(&self, status: &StoreStatus) -> Result<BeginRebuildOutcome, StoreError> {
+        self.acquire_rebuild(status, RebuildScope::Whole).await
+    }
+
+    async fn acquire_rebuild(
+        &self,
+        status: &StoreStatus,
+        scope: RebuildScope,
+    ) -> Result<BeginRebuildOutcome, StoreError> {
         let token = format!("healing:{}", LeaseToken::generate().as_str());
         let mut command = redis::cmd("EVAL");
         command
@@ -174,7 +215,8 @@ impl Store {
             .arg(&token)
             .arg(REBUILD_LEASE_MS)
             .arg(&status.epoch)
-            .arg(STORE_SCHEMA);
+            .arg(STORE_SCHEMA)
+            .arg(u8::from(scope == RebuildScope::Whole));
         let mut reply = self.connection.query(command).await.and_then(ScriptReply::from_value)?;
         match reply.verdict.as_str() {
             "busy" => return Ok(BeginRebuildOutcome::Busy),
@@ -297,7 +339,23 @@ impl Store {
             .arg(late_events.window_ms);
         self.connection.run(call).await?;
         self.join_epoch(epoch);
+        // A store that began empty has nothing from before a power cut.
+        if !rebuild.is_from_nothing
+            && let Err(error) = self.rewrite_append_only_file().await
+        {
+            tracing::warn!(%error, "Redis' append-only file is not rewritten after a rebuild: rewrite it with BGREWRITEAOF");
+        }
         Ok(())
+    }
+
+    /// Lets Redis write its append-only file again, in the background. Redis 7.0 keeps the beginning of a transaction that a
+    /// power cut has torn in its file, and executes it at a later restart, in the middle of other commands.
+    async fn rewrite_append_only_file(&self) -> Result<(), StoreError> {
+        let info = self.connection.read_info("persistence").await?;
+        if info.field("aof_enabled") != Some("1") || info.field("aof_rewrite_in_progress") == Some("1") {
+            return Ok(());
+        }
+        self.connection.query(redis::cmd("BGREWRITEAOF")).await.map(drop)
     }
 
     /// Releases the right to rebuild after an error, so that another worker can begin at once. Where the release fails,

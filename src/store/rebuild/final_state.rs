@@ -1,9 +1,11 @@
 //! The keys and values of a folded state, as commands for an empty store: what the replay scripts would have written.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::domain::content_hash::ContentHash;
-use crate::domain::id::AdjustmentId;
+use crate::domain::id::{AccountId, AdjustmentId};
 use crate::domain::order_key::OrderKey;
 use crate::domain::order_terms::Mode;
 use crate::domain::sum_ledger::{SumHolding, SumLedger};
@@ -17,7 +19,7 @@ use crate::store::script::EncodedMoves;
 use crate::store::sums::ledgers::LedgerOwner;
 
 /// How long the ledger of an account that holds nothing lives, in milliseconds; as in `lua/prelude.lua`.
-const FLAT_TTL_MS: u64 = 30 * 60 * 60 * 1_000;
+pub(in crate::store) const FLAT_TTL_MS: u64 = 30 * 60 * 60 * 1_000;
 
 /// The command that sets a key's time to live.
 pub(super) const EXPIRE: &str = "PEXPIRE";
@@ -149,11 +151,27 @@ impl LoadCommands {
         self.push("HSET", keys::locks(), vec![lock_id.to_owned().into(), document.clone()]);
     }
 
+    /// Adds an armed dead man's switch, which starts its whole time.
+    pub(super) fn add_switch(
+        &mut self,
+        account_id: &AccountId,
+        (timeout_ms, document): &(u64, Bytes),
+        context: &LoadContext,
+    ) {
+        let mut switch = format!("{timeout_ms} ").into_bytes();
+        switch.extend_from_slice(document);
+        self.push("HSET", keys::dead_man_switches(), vec![text(account_id), switch.into()]);
+        let expires_at = context.now.saturating_add(Duration::from_millis(*timeout_ms));
+        let expiry = vec![text(expires_at.as_milliseconds()), text(account_id)];
+        self.push("ZADD", keys::switch_expiries(), expiry);
+    }
+
     /// Adds how far the journal is applied: the last that is loaded.
     pub(super) fn add_watermarks(&mut self, progress: &FoldProgress) {
-        let fields: [(&str, Bytes); 2] = [
+        let fields: [(&str, Bytes); 3] = [
             ("journal_sequence", text(progress.watermark)),
             ("latch_sequence", text(progress.lock_watermark)),
+            ("switch_sequence", text(progress.switch_watermark)),
         ];
         self.push("HSET", keys::meta(), flatten(fields));
     }
@@ -166,7 +184,8 @@ fn flatten<const N: usize>(fields: [(&'static str, Bytes); N]) -> Vec<Bytes> {
         .collect()
 }
 
-fn ledger_key(owner: &LedgerOwner) -> String {
+/// Returns the key of a ledger.
+pub(in crate::store) fn ledger_key(owner: &LedgerOwner) -> String {
     match owner {
         LedgerOwner::Account(mode, account_id) => keys::account_ledger(*mode, account_id),
         LedgerOwner::Total(mode) => keys::total_ledger(*mode),
@@ -174,7 +193,7 @@ fn ledger_key(owner: &LedgerOwner) -> String {
 }
 
 /// Returns the fields that a record has in its stage, but for its document and what it reserves.
-fn record_fields(order: &FoldedOrder) -> Vec<Bytes> {
+pub(in crate::store) fn record_fields(order: &FoldedOrder) -> Vec<Bytes> {
     let stage = match order.stage {
         FoldedStage::Open(_) => RecordStage::Open,
         FoldedStage::Sending(_) => RecordStage::Sending,

@@ -2,22 +2,24 @@
 //! store (`lua/replay.lua`, `lua/replay_submission.lua`, `lua/adjustment_replay.lua`): entries come once, in the journal's
 //! order; of two orders for one id the first counts, each version counts once.
 
+mod document;
 pub mod encoding;
 pub mod record;
 pub mod remembered;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::domain::id::{AdjustmentId, BrokerId, OrderId};
+use crate::domain::id::{AccountId, AdjustmentId, OrderId};
 use crate::domain::order::Order;
-use crate::domain::order_key::OrderKey;
+use crate::domain::order_key::{MIN_ID_RETENTION, OrderKey};
 use crate::domain::settlement::{SumDeltas, SumScope};
 use crate::domain::sum_ledger::{SumLedger, SumMoves};
 use crate::domain::time::Timestamp;
+use crate::store::control::dead_man_switches::JournaledSwitchEvent;
 use crate::store::control::locks::JournaledLockEvent;
 use crate::store::orders::record::RecordStage;
 use crate::store::rebuild::fold::record::{FoldedAdjustment, FoldedOrder, FoldedStage, OpenPart, SendingPart};
@@ -49,6 +51,8 @@ pub struct FoldedState {
     pub adjustments: HashMap<AdjustmentId, FoldedAdjustment>,
     /// The locks in force: the journal's event by lock id.
     pub locks: BTreeMap<String, Bytes>,
+    /// The armed dead man's switches: the time in milliseconds and the journal's event, by account.
+    pub switches: BTreeMap<AccountId, (u64, Bytes)>,
     /// How far the journal is folded.
     pub progress: FoldProgress,
 }
@@ -62,6 +66,8 @@ pub struct FoldProgress {
     pub watermark: u64,
     /// The sequence of the last lock event.
     pub lock_watermark: u64,
+    /// The sequence of the last event of a dead man's switch.
+    pub switch_watermark: u64,
     /// The newest epoch among the entries.
     pub newest_epoch: i64,
     /// Whether entries were missing whose loss an operator accepted.
@@ -70,15 +76,15 @@ pub struct FoldProgress {
 
 /// What is known of a report beside its event.
 #[derive(Debug, Clone, Copy)]
-pub struct ReportContext<'a> {
+pub struct ReportContext {
     /// When the stream stored it.
     pub stored_at: Timestamp,
     /// The id of the settlement that it reports.
     pub settlement_id: Option<Uuid>,
     /// For how long its order is remembered once it has ended.
     pub retention: Duration,
-    /// The brokers whose orders live in the store.
-    pub in_store: &'a BTreeSet<BrokerId>,
+    /// Whether the order lives at a venue outside the store.
+    pub is_at_venue: bool,
 }
 
 /// What is known of a key.
@@ -89,6 +95,19 @@ struct KnownEvents {
     sequence: u64,
     first_sequence: u64,
     is_released: bool,
+    /// When the id may be dropped; `None` while the order has not ended.
+    remembered_until: Option<Timestamp>,
+}
+
+impl KnownEvents {
+    /// Reports whether another order uses the client order id again, after the retention of this one: no id is free
+    /// earlier, so that two orders for one id lie closer together.
+    fn frees_its_id_for(&self, order: &Order, retention: Duration) -> bool {
+        self.order_id != order.order_id
+            && self.remembered_until.is_some_and(|until| {
+                order.submitted_at.saturating_add(retention) >= until.saturating_add(MIN_ID_RETENTION)
+            })
+    }
 }
 
 /// What became of a report.
@@ -122,19 +141,22 @@ pub enum LostVersions {
 
 impl FoldedState {
     /// Folds a report.
-    pub fn apply_report(&mut self, event: &OrderReplay, context: &ReportContext<'_>) -> FoldedReport {
+    pub fn apply_report(&mut self, event: &OrderReplay, context: &ReportContext) -> FoldedReport {
         self.pass(event.sequence);
         let order = &event.order;
         let key = order.key();
         let (mut deltas, mut earlier_days) = (event.deltas, event.earlier_days.clone());
         let (mut first_sequence, mut version) = (0, 0);
         let mut outcome = FoldedReport::Applied;
-        if let Some(known) = self.find(&key) {
+        if let Some(known) = self
+            .find(&key)
+            .filter(|known| !known.frees_its_id_for(order, context.retention))
+        {
             if known.order_id != order.order_id && !known.is_released {
                 if known.version > 0 {
                     return FoldedReport::Ignored;
                 }
-                if !context.in_store.contains(&order.broker) {
+                if context.is_at_venue {
                     return FoldedReport::ConflictsWithSubmission(known.order_id);
                 }
                 outcome = FoldedReport::ReplacesSubmission(known.order_id);
@@ -169,7 +191,7 @@ impl FoldedState {
         outcome
     }
 
-    fn insert_report(&mut self, key: OrderKey, event: &OrderReplay, context: &ReportContext<'_>, first_sequence: u64) {
+    fn insert_report(&mut self, key: OrderKey, event: &OrderReplay, context: &ReportContext, first_sequence: u64) {
         let order = &event.order;
         let stage = record_stage(order);
         if stage == RecordStage::Open {
@@ -223,6 +245,7 @@ impl FoldedState {
                 sequence: order.sequence,
                 first_sequence: order.first_sequence,
                 is_released: matches!(order.stage, FoldedStage::Released(_)),
+                remembered_until: None,
             });
         }
         let remembered = self.remembered.get(key)?;
@@ -233,6 +256,7 @@ impl FoldedState {
             sequence: remembered.sequence(),
             first_sequence: remembered.first_sequence(),
             is_released: false,
+            remembered_until: Some(remembered.remembered_until()),
         })
     }
 
@@ -263,13 +287,13 @@ impl FoldedState {
         Some(())
     }
 
-    /// Folds a submission, or the release that undoes one. Returns whether it changed anything.
-    pub fn apply_submission(&mut self, event: &SubmissionReplay, stored_at: Timestamp) -> bool {
+    /// Folds a submission, or the release that undoes one; `retention` is how long ended orders are remembered. Returns whether it changed anything.
+    pub fn apply_submission(&mut self, event: &SubmissionReplay, stored_at: Timestamp, retention: Duration) -> bool {
         self.pass(event.sequence);
         let order = &event.order;
         let key = order.key();
         let is_new = match (self.orders.get(&key), event.is_released) {
-            (None, _) => !self.remembered.contains_key(&key),
+            (None, _) => (self.find(&key)).is_none_or(|known| known.frees_its_id_for(order, retention)),
             (Some(known), true) => is_release_of(known, event),
             (Some(known), false) => is_submission_after(known, event),
         };
@@ -336,6 +360,15 @@ impl FoldedState {
         }
     }
 
+    /// Folds the event of a dead man's switch.
+    pub fn apply_switch(&mut self, event: JournaledSwitchEvent, sequence: u64) {
+        self.progress.switch_watermark = sequence;
+        match event.armed_ms {
+            Some(timeout_ms) => _ = self.switches.insert(event.account_id, (timeout_ms, event.document)),
+            None => _ = self.switches.remove(&event.account_id),
+        }
+    }
+
     /// Drops what no one asks about any more: remembered ids beyond their retention, and flat accounts whose days have
     /// ended.
     pub fn prune(&mut self, now: Timestamp, retention: Duration) {
@@ -389,12 +422,14 @@ impl FoldedState {
 }
 
 /// Reports whether a submission changes what is known of its id: a report says more than it, and an order that came first
-/// goes before it.
+/// goes before it. An order is claimed under another token only once the release of the claim before is journaled: beside an
+/// order that is being sent, the submission of another claim is one that was released, and its worker was late.
 fn is_submission_after(known: &FoldedOrder, event: &SubmissionReplay) -> bool {
     if known.order_id != event.order.order_id {
         return matches!(known.stage, FoldedStage::Released(_));
     }
-    known.version == 0 && known.claim_token() != Some(&event.claim_token) && known.sequence < event.sequence
+    matches!(&known.stage, FoldedStage::Released(claim) if *claim != event.claim_token)
+        && known.sequence < event.sequence
 }
 
 /// Reports whether a release undoes what is known of its id.

@@ -1,7 +1,7 @@
 //! The exclusive right to rebuild the store.
 
 /// How long a rebuild may make no progress before another worker takes over, in milliseconds.
-pub const REBUILD_LEASE_MS: u64 = 30_000;
+pub const REBUILD_LEASE_MS: u64 = 5_000;
 
 /// The right to rebuild the store, until the rebuild is finished or its lease ends.
 #[derive(Debug)]

@@ -167,7 +167,11 @@ impl Store {
     ///
     /// # Errors
     /// Any [`StoreError`].
-    pub(super) async fn scan_page(&self, cursor: &str, count: usize) -> Result<(String, Vec<String>), StoreError> {
+    pub(in crate::store) async fn scan_page(
+        &self,
+        cursor: &str,
+        count: usize,
+    ) -> Result<(String, Vec<String>), StoreError> {
         let mut command = redis::cmd("SCAN");
         command.arg(cursor).arg("MATCH").arg(keys::all_keys_pattern());
         command.arg("COUNT").arg(count);
@@ -205,8 +209,12 @@ fn groups_of<'a>(
         .flat_map(move |(id, adjustment)| group(&|commands| commands.add_adjustment(id, adjustment, context)));
     let locks = state.locks.iter();
     let locks = locks.flat_map(move |(id, document)| group(&|commands| commands.add_lock(id, document)));
+    let switches = state.switches.iter();
+    let switches =
+        switches.flat_map(move |(account, switch)| group(&|commands| commands.add_switch(account, switch, context)));
     let ids = remembered_buckets(state, context);
-    Box::new(orders.chain(ledgers).chain(adjustments).chain(locks).chain(ids))
+    let state = orders.chain(ledgers).chain(adjustments);
+    Box::new(state.chain(locks).chain(switches).chain(ids))
 }
 
 /// Returns the commands that write the remembered ids, bucket by bucket.

@@ -1,7 +1,9 @@
 //! Every script of `lua/`, and how its text and hash depend on the epoch.
 
+use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::config::guards::Guard;
 use crate::store::keys;
 
 /// A script, preceded by the prelude and bound to an epoch: its hash differs in every epoch. A Redis that was not rebuilt
@@ -52,6 +54,7 @@ scripts! {
     OPERATOR_STATE = "state.lua", "#!lua flags=allow-oom\n";
     LIMITS = "limits.lua", "#!lua flags=allow-oom\n";
     ALERTS = "alerts.lua", "#!lua flags=allow-oom\n";
+    HEARTBEAT = "heartbeat.lua", "#!lua flags=allow-oom\n";
     LOCKS = "latch.lua", "#!lua flags=allow-oom\n";
     REPLAY_ORDERS = "replay.lua", "#!lua flags=allow-oom\n";
     START_SENDING = "start.lua", "#!lua flags=allow-oom\n";
@@ -70,10 +73,62 @@ scripts! {
 /// The script that starts a rebuild. It is called by its text: a restart of Redis drops the loaded scripts.
 pub(in crate::store) const BEGIN_REBUILD: &str = include_str!("../lua/begin_healing.lua");
 
+/// The script that counts a request against a venue's limits. It knows no epoch and is called by its text: a venue counts
+/// whatever becomes of the store, and a rebuild, which drops the loaded scripts, must not stop inquiries and cancels.
+pub(in crate::store) const CHARGE_REQUEST: &str = include_str!("../lua/charge_request.lua");
+
+/// The script that raises a count of a venue's limit, or the end of its closure; called by its text, too.
+pub(in crate::store) const RAISE_REQUEST_LIMIT: &str = include_str!("../lua/raise_request_limit.lua");
+
 /// Returns the text of the script that marks a Redis that was rebuilt in an epoch and not restarted since. It is the same
 /// in every release of one schema, whatever its other scripts are.
 pub(in crate::store) fn epoch_marker(epoch: &str) -> String {
     format!("#!lua flags=no-writes\n-- marks the epoch {epoch}\nreturn 1\n")
+}
+
+/// The lines of scripts that are guards, and what stands in their place where a test turns the guard off.
+const GUARD_LINES: &[(Guard, &str, &str)] = &[
+    (
+        Guard::Epoch,
+        "if epoch ~= ARGV[1] or not is_builder(known[2]) then",
+        "if false then",
+    ),
+    (
+        Guard::Claim,
+        "local name, order_id, settlement, bits = c[17], c[18], c[22], c[23]",
+        "do return nil end local name, order_id, settlement, bits",
+    ),
+    (
+        Guard::FillDedupe,
+        "if version ~= c[VERSION] or known[1] == 'denied' then",
+        "if known[1] == 'denied' then",
+    ),
+    (
+        Guard::LeaseToken,
+        "if c[TOKEN] ~= '' and known[4] ~= c[TOKEN] then return {'lease'} end",
+        "",
+    ),
+    (
+        Guard::LeaseToken,
+        "if known[2] ~= ARGV[3] or known[3] ~= ARGV[4] then return {'lease'} end",
+        "",
+    ),
+    (
+        Guard::LeaseToken,
+        "if known[1] ~= 'claimed' then return {'lease'} end",
+        "",
+    ),
+];
+
+/// Returns a script's text without the guards that a test has turned off.
+fn without_guards(body: &str) -> Cow<'_, str> {
+    let off = GUARD_LINES.iter().filter(|(guard, ..)| guard.is_off());
+    off.fold(Cow::Borrowed(body), |text, (_, line, replacement)| {
+        match text.contains(line) {
+            true => Cow::Owned(text.replace(line, replacement)),
+            false => text,
+        }
+    })
 }
 
 impl Script {
@@ -82,7 +137,8 @@ impl Script {
         let (ids, bucket) = (keys::remembered_ids(), keys::remembered_ids_bucket());
         format!(
             "{}-- epoch {epoch}\nlocal IDS, ID_BUCKET = '{ids}', '{bucket}'\n{}",
-            self.flags, self.body
+            self.flags,
+            without_guards(self.body)
         )
     }
 
@@ -104,5 +160,20 @@ impl Script {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&*self.sha1(epoch)).arg(keys.len()).arg(keys).arg(epoch);
         command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_guard_line_is_a_line_of_a_script() {
+        for (guard, line, _) in GUARD_LINES {
+            assert!(
+                LOADED_SCRIPTS.iter().any(|script| script.body.contains(line)),
+                "{guard:?}: {line}"
+            );
+        }
     }
 }

@@ -95,6 +95,9 @@ impl Pair {
 pub(in crate::store) struct EncodedMoves([i64; 15]);
 
 impl EncodedMoves {
+    /// The moves of a command that moves nothing.
+    pub(in crate::store) const NONE: Self = Self([0; 15]);
+
     /// Returns the moves of an event whose fills count for `booked_on`.
     pub(in crate::store) fn new(scope: &SumScope, deltas: &SumDeltas, booked_on: TradingDate) -> Self {
         let (long, short, position) = (Pair::of(deltas.long), Pair::of(deltas.short), Pair::of(deltas.position));
@@ -127,8 +130,8 @@ impl std::fmt::Display for EncodedMoves {
 }
 
 /// An order's content: its first and its last 48 bits. Redis' MessagePack reads no bytes; Lua's numbers hold 53 bits.
-#[derive(Debug, Serialize)]
-pub(in crate::store) struct EncodedContent(u64, u64);
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(in crate::store) struct EncodedContent(pub(in crate::store) u64, pub(in crate::store) u64);
 
 impl EncodedContent {
     pub(in crate::store) fn new(digest: ContentDigest) -> Self {

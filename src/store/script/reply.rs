@@ -1,9 +1,31 @@
 //! Decoding of script replies: a verdict, and the fields that follow it.
 
+use std::time::Duration;
+
 use redis::Value;
 
 use crate::domain::money::Micros;
 use crate::store::error::StoreError;
+
+/// What a script replied to a batch.
+#[derive(Debug)]
+pub struct BatchReplies<R> {
+    /// The result of each command, in order.
+    pub results: Vec<Result<R, StoreError>>,
+    /// How long the call kept Redis.
+    pub took: Duration,
+}
+
+impl<R> BatchReplies<R> {
+    /// Decodes each reply by itself.
+    pub(in crate::store) fn decode<T>(self, mut decode: impl FnMut(R) -> Result<T, StoreError>) -> BatchReplies<T> {
+        let replies = self.results.into_iter();
+        BatchReplies {
+            results: replies.map(|reply| reply.and_then(&mut decode)).collect(),
+            took: self.took,
+        }
+    }
+}
 
 /// One reply of a script.
 #[derive(Debug)]
@@ -29,26 +51,33 @@ impl ScriptReply {
         };
         if reply.verdict == "stale" {
             let epoch = reply.next_text()?;
-            return Err(StoreError::Stale(if epoch.is_empty() {
-                "the store is empty".to_owned()
-            } else {
-                format!("the store's epoch is {epoch}")
+            return Err(StoreError::Stale(match epoch.as_str() {
+                "" => "the store is empty".to_owned(),
+                "failover" => {
+                    "Redis has another replication id: it was a replica meanwhile, or got its first one".to_owned()
+                }
+                _ => format!("the store's epoch is {epoch}"),
             }));
         }
         Ok(reply)
     }
 
-    /// Decodes the replies of a batch, each by itself: an error in one command says nothing of the others. A batch that
-    /// found another epoch has one reply for all its commands.
-    pub(in crate::store) fn from_batch_value(value: Value) -> Result<Vec<Result<Self, StoreError>>, StoreError> {
-        let Value::Array(replies) = value else {
+    /// Decodes the replies of a batch, each by itself: an error in one command says nothing of the others. Behind them is
+    /// how long the call ran, in microseconds. A batch that found another epoch has one reply for all its commands.
+    pub(in crate::store) fn from_batch_value(value: Value) -> Result<BatchReplies<Self>, StoreError> {
+        let Value::Array(mut replies) = value else {
             return Err(StoreError::corrupt("a batch's reply is not a list"));
         };
-        if !matches!(replies.first(), Some(Value::Array(_)) | None) {
+        let Some(&Value::Int(took_us)) = replies.last() else {
             Self::from_value(Value::Array(replies))?;
-            return Err(StoreError::corrupt("a batch's reply is not a list of replies"));
-        }
-        Ok(replies.into_iter().map(Self::from_command_value).collect())
+            return Err(StoreError::corrupt("a batch's reply does not end with its time"));
+        };
+        replies.pop();
+        let took = Duration::from_micros(u64::try_from(took_us).unwrap_or(0));
+        Ok(BatchReplies {
+            results: replies.into_iter().map(Self::from_command_value).collect(),
+            took,
+        })
     }
 
     /// Decodes the reply of one command of a batch; `failed` is an error after which the command may have taken effect.

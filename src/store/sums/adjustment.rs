@@ -48,6 +48,15 @@ pub struct AdjustmentBooking {
     pub created_at: Timestamp,
 }
 
+/// How the mode of an adjustment is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdjustmentMode {
+    /// It is the mode that is active when the adjustment is booked.
+    Active,
+    /// It is a mode of its own, whichever is active.
+    Fixed,
+}
+
 /// A booked adjustment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownAdjustment {
@@ -120,13 +129,15 @@ impl AdjustmentBooking {
 }
 
 impl Store {
-    /// Books an adjustment, unless its id is known or `deadline` has passed by Redis' clock.
+    /// Books an adjustment, unless its id is known or `deadline` has passed by Redis' clock. An adjustment of the active mode
+    /// is booked only while that mode is active.
     ///
     /// # Errors
     /// Any [`StoreError`]; after [`StoreError::OutcomeUnknown`] it may be booked: a repeated call shows it.
     pub async fn book_adjustment(
         &self,
         booking: &AdjustmentBooking,
+        scope: AdjustmentMode,
         deadline: Timestamp,
     ) -> Result<BookAdjustmentOutcome, StoreError> {
         let mut keys = KeyTable::new(vec![
@@ -142,7 +153,10 @@ impl Store {
             .arg(&*booking.content_hash.0)
             .arg(&*booking.event_hash().0)
             .arg(&booking.event_document[..])
-            .arg(booking.mode.as_str())
+            .arg(match scope {
+                AdjustmentMode::Active => booking.mode.as_str(),
+                AdjustmentMode::Fixed => "",
+            })
             .arg(date)
             .arg(deadline.as_milliseconds())
             .arg(u8::from(self.connection.is_full()))

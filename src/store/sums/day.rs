@@ -1,6 +1,6 @@
 //! The trading day: its roll (`lua/begin_day.lua`), and the marks at its start (`lua/day_marks.lua`).
 
-use crate::domain::day_profit::MarkPrices;
+use crate::domain::mark_prices::MarkPrices;
 use crate::domain::order_terms::Mode;
 use crate::domain::quantity::Price;
 use crate::domain::time::TradingDate;

@@ -8,10 +8,10 @@ use crate::domain::time::TradingDate;
 use crate::store::connection::StoreConnection;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::script::{READ_LEDGERS, ScriptReply};
+use crate::store::script::{BatchReplies, READ_LEDGERS, ScriptReply};
 
 /// The field of a ledger that holds its own sums.
-const SUMS_FIELD: &str = "sums";
+pub(in crate::store) const SUMS_FIELD: &str = "sums";
 
 /// Whose ledger it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -60,7 +60,7 @@ impl Ledger {
 pub(in crate::store) async fn run_ledger_batch(
     connection: StoreConnection,
     owners: Vec<LedgerOwner>,
-) -> Result<Vec<Result<Ledger, StoreError>>, StoreError> {
+) -> Result<BatchReplies<Ledger>, StoreError> {
     let mut keys = vec![keys::meta()];
     keys.extend(owners.iter().map(|owner| match owner {
         LedgerOwner::Account(mode, account_id) => keys::account_ledger(*mode, account_id),
@@ -68,7 +68,7 @@ pub(in crate::store) async fn run_ledger_batch(
     }));
     let call = connection.script_call(&READ_LEDGERS, None, &keys)?;
     let replies = connection.run_batch(call).await?;
-    Ok(replies.into_iter().map(|reply| reply.and_then(decode_ledger)).collect())
+    Ok(replies.decode(decode_ledger))
 }
 
 fn decode_ledger(mut reply: ScriptReply) -> Result<Ledger, StoreError> {

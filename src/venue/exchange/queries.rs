@@ -66,6 +66,11 @@ impl Exchange {
         self.orders.get(&id)
     }
 
+    /// Returns every order that is kept, by its id.
+    pub fn orders(&self) -> impl Iterator<Item = &Order> {
+        self.orders.values()
+    }
+
     /// Returns every trade, the oldest first.
     pub fn trades(&self) -> &[Trade] {
         &self.trades

@@ -21,6 +21,9 @@ struct InjectorState {
     random: SeededRandom,
     plans: Vec<FaultPlan>,
     injected: BTreeMap<FaultKind, u64>,
+    /// The requests and the events that faults could meet.
+    requests: u64,
+    events: u64,
 }
 
 /// A fault that strikes.
@@ -38,7 +41,19 @@ impl FaultInjector {
             random: SeededRandom::new(seed),
             plans,
             injected: BTreeMap::new(),
+            requests: 0,
+            events: 0,
         }))
+    }
+
+    /// Counts a request that faults may meet.
+    pub fn count_request(&self) {
+        self.lock().requests += 1;
+    }
+
+    /// Counts an event that faults may meet.
+    pub fn count_event(&self) {
+        self.lock().events += 1;
     }
 
     /// Decides whether a fault strikes at an operation, and counts it.
@@ -51,7 +66,13 @@ impl FaultInjector {
         self.lock().draw(kind, |_| true)
     }
 
-    /// Returns the duration of a fault that is in force with certainty; it is neither counted nor used up.
+    /// Reports whether a fault strikes at each opportunity of now; it is neither counted nor used up.
+    pub fn is_certain(&self, kind: FaultKind) -> bool {
+        let state = self.lock();
+        state.plans.iter().any(|plan| plan.kind == kind && plan.is_certain())
+    }
+
+    /// Returns the duration of a fault that may strike; it is neither counted nor used up.
     pub fn in_force(&self, kind: FaultKind) -> Option<i64> {
         let state = self.lock();
         let plan = state.plans.iter().find(|plan| plan.kind == kind && !plan.is_over())?;
@@ -75,7 +96,7 @@ impl FaultInjector {
         Ok(())
     }
 
-    /// Returns the faults in force, and how often each kind struck.
+    /// Returns the faults in force, how often each kind struck, and at how many requests and events it could.
     pub fn describe(&self) -> Value {
         let state = self.lock();
         let plans: Vec<Value> = state.plans.iter().map(FaultPlan::describe).collect();
@@ -87,7 +108,8 @@ impl FaultInjector {
             .iter()
             .map(|kind| json!({"name": kind.name(), "strikes_at": kind.scope().text(), "effect": kind.text()}))
             .collect();
-        json!({"seed": state.seed, "faults": plans, "injected": injected, "table": table})
+        let met = json!({"requests": state.requests, "events": state.events});
+        json!({"seed": state.seed, "faults": plans, "injected": injected, "met": met, "table": table})
     }
 
     fn lock(&self) -> MutexGuard<'_, InjectorState> {
@@ -128,6 +150,10 @@ impl InjectorState {
 const PROBABILITY_STEPS: u64 = 100_000_000;
 
 impl FaultPlan {
+    fn is_certain(&self) -> bool {
+        matches!(self.frequency, Frequency::Count(1..)) || self.frequency == Frequency::Probability(Amount::ONE)
+    }
+
     fn is_over(&self) -> bool {
         matches!(self.frequency, Frequency::Count(0)) || self.frequency == Frequency::Probability(Amount::ZERO)
     }
@@ -150,6 +176,16 @@ mod tests {
         assert_ne!(strikes(1), strikes(2));
         let count = strikes(1).into_iter().filter(|strikes| *strikes).count();
         assert!((30..90).contains(&count), "{count} of 200 at 30 %");
+    }
+
+    #[test]
+    fn fault_that_strikes_now_and_then_is_not_certain() {
+        let plans = "maintenance=1x,symbols_halted=0.5,banned";
+        let injector = FaultInjector::new(parse_plans(plans).unwrap(), 0);
+        assert!(injector.is_certain(FaultKind::Maintenance) && injector.is_certain(FaultKind::Banned));
+        assert!(!injector.is_certain(FaultKind::SymbolsHalted));
+        assert!(injector.strikes(FaultKind::Maintenance, Operation::Time).is_some());
+        assert!(!injector.is_certain(FaultKind::Maintenance));
     }
 
     #[test]

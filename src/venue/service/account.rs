@@ -108,7 +108,7 @@ impl Service {
         self.read(|exchange| {
             let nothing = Account::default();
             let known = exchange.account(account).unwrap_or(&nothing);
-            render::account(known, exchange.commissions(), omit_zero)
+            render::account((account, known), exchange.commissions(), omit_zero)
         })
     }
 

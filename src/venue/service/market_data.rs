@@ -42,10 +42,10 @@ impl Service {
         }))
     }
 
-    /// Reports whether a fault has halted every symbol.
+    /// Reports whether a fault has halted every symbol; one that strikes now and then meets single requests.
     pub fn are_symbols_halted(&self) -> bool {
         let halting = [FaultKind::SymbolsHalted, FaultKind::Maintenance];
-        halting.into_iter().any(|kind| self.faults.in_force(kind).is_some())
+        halting.into_iter().any(|kind| self.faults.is_certain(kind))
     }
 
     /// The order book.

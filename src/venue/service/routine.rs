@@ -39,6 +39,7 @@ impl Service {
 
     async fn handle_here(self: &Arc<Self>, request: Request) -> Reply {
         let operation = request.operation;
+        self.faults.count_request();
         let mut answer = Answer {
             result: Err(VenueError::unknown()),
             used_weight: 0,

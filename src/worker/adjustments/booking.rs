@@ -1,12 +1,15 @@
 //! The booking of an adjustment, built from a request or decoded from its event.
 
-use crate::domain::adjustment::{Adjustment, AdjustmentEffect, fee_adjustment_deltas, position_adjustment_deltas};
-use crate::domain::control::ControlState;
+use crate::domain::adjustment::{Adjustment, AdjustmentEffect};
+use crate::domain::adjustment_deltas::{fee_adjustment_deltas, position_adjustment_deltas, unpriced_fee_deltas};
+use crate::domain::decimal::Decimal;
 use crate::domain::id::VenueId;
 use crate::domain::instrument::Instrument;
+use crate::domain::order_terms::Mode;
 use crate::domain::quantity::Price;
 use crate::domain::settlement::SumDeltas;
 use crate::domain::symbol::Symbol;
+use crate::domain::time::TradingDate;
 use crate::fault::{Fault, FaultCode};
 use crate::store::sums::adjustment::AdjustmentBooking;
 use crate::wire::adjustment::{
@@ -17,20 +20,21 @@ use crate::worker::control::limits::EnforcedLimits;
 use crate::worker::reply::encode_json;
 use crate::worker::router::Router;
 
-/// Returns the booking of an adjustment in the active mode and on the active trading day.
+/// Returns the booking of an adjustment in a mode and on a trading day.
 ///
 /// # Errors
 /// An instrument that the venue does not trade, a fee without a price, or an amount that the sums cannot hold exactly.
 pub(in crate::worker) fn build_booking(
     router: &Router,
     adjustment: &Adjustment,
-    control: &ControlState,
+    mode: Mode,
+    trading_date: Option<TradingDate>,
 ) -> Result<AdjustmentBooking, Fault> {
     let epoch = router.store.epoch();
     let epoch = epoch.ok_or_else(|| Fault::new(FaultCode::StoreUnavailable, "the shared state is being rebuilt"))?;
     let context = BookingContext {
-        mode: control.mode,
-        trading_date: control.trading_date,
+        mode,
+        trading_date,
         epoch,
     };
     let valued = value_effect(router, &adjustment.effect)?;
@@ -41,8 +45,8 @@ pub(in crate::worker) fn build_booking(
         adjustment_id: adjustment.adjustment_id.clone(),
         content_hash: adjustment.content_hash(),
         event_document: event_document.into(),
-        mode: control.mode,
-        trading_date: control.trading_date,
+        mode,
+        trading_date,
         account_id: adjustment.account_id.clone(),
         instrument,
         deltas,
@@ -114,13 +118,37 @@ fn value_effect(router: &Router, effect: &AdjustmentEffect) -> Result<Valued, Fa
                     symbol: symbol.to_string(),
                     amount: *amount,
                     currency: currency.clone(),
-                    price: price.decimal(),
+                    price: Some(price.decimal()),
                     fills: *fills,
                 }),
                 instrument: Some((venue.clone(), symbol.clone())),
                 deltas: deltas.map_err(|rule| Fault::for_field(FaultCode::InvalidField, "fee", rule))?,
             })
         }
+        AdjustmentEffect::UnpricedFee {
+            venue,
+            symbol,
+            amount,
+            currency,
+        } => {
+            find_instrument(&limits, venue, symbol)?;
+            Ok(value_unpriced_fee((venue, symbol), *amount, currency))
+        }
+    }
+}
+
+fn value_unpriced_fee((venue, symbol): (&VenueId, &Symbol), amount: Decimal, currency: &str) -> Valued {
+    Valued {
+        effect: ValuedEffect::Fee(FeeAdjustment {
+            venue: venue.to_string(),
+            symbol: symbol.to_string(),
+            amount,
+            currency: currency.to_owned(),
+            price: None,
+            fills: 1,
+        }),
+        instrument: Some((venue.clone(), symbol.clone())),
+        deltas: unpriced_fee_deltas(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use crate::brokers::adapter::DueOutcome;
+use crate::brokers::adapter::{DueOutcome, Effects};
 use crate::domain::order_key::OrderKey;
 use crate::repeated_log::log_at_intervals;
 use crate::store::orders::waiting::WorkQueue;
@@ -23,7 +23,7 @@ const DUE_ORDER_CONCURRENCY: usize = 64;
 
 /// Executes what is due at each paper broker, until the worker stops. No broker waits for another.
 pub(in crate::worker) async fn run(router: Router, stop: CancellationToken) {
-    let brokers = router.brokers_in_store().into_iter();
+    let brokers = router.brokers.with_effects(Effects::InStore).into_iter();
     join_all(brokers.map(|broker| run_broker(&router, WorkQueue::Due(broker), &stop))).await;
 }
 
@@ -45,6 +45,10 @@ async fn process_due_order(router: &Router, key: OrderKey) -> bool {
     let Some((order, broker)) = load_open_order(router, &key).await else {
         return false;
     };
+    if router.places_at_venue(&order) {
+        // What is due of it is an inquiry.
+        return false;
+    }
     match broker.execute_due(order).await {
         DueOutcome::Booked(booked) => {
             if let Err(error) = append::append_booked_effect(router, &booked).await {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::brokers::adapter::Effects;
 use crate::bus::connection::Bus;
 use crate::bus::durable_door;
 use crate::domain::daily_pnl::ProfitView;
@@ -51,19 +52,8 @@ fn sample_process(router: &Router, bus: &Bus) {
     for (queue, levels) in router.store.queue_levels() {
         level(queue, levels);
     }
-    for (broker, handle) in router.brokers.iter() {
-        for (queue, (length, capacity)) in handle.queue_levels() {
-            telemetry.set_gauge(
-                MetricId::BrokerQueueLength,
-                &[broker.as_str(), queue],
-                count_gauge(length),
-            );
-            telemetry.set_gauge(
-                MetricId::BrokerQueueCapacity,
-                &[broker.as_str(), queue],
-                count_gauge(capacity),
-            );
-        }
+    for broker in router.brokers.ids() {
+        sample_broker_queues(router, broker);
     }
     telemetry.set_gauge(MetricId::NatsConnected, &["worker"], bool_gauge(bus.is_connected()));
     telemetry.set_gauge(
@@ -85,6 +75,26 @@ fn sample_process(router: &Router, bus: &Bus) {
     telemetry.set_gauge(MetricId::Locks, &[], count_gauge(control.locks.len()));
 }
 
+/// Samples the queues of a broker's tasks: of several tasks of one mode, the fullest.
+fn sample_broker_queues(router: &Router, broker: &BrokerId) {
+    let mut fullest: BTreeMap<(Mode, &str), (usize, usize)> = BTreeMap::new();
+    for (mode, handle) in router.brokers.of_broker(broker) {
+        for (queue, levels) in handle.queue_levels() {
+            let known = fullest.entry((mode, queue)).or_insert(levels);
+            *known = levels.max(*known);
+        }
+    }
+    for ((mode, queue), (length, capacity)) in fullest {
+        let labels = [broker.as_str(), mode.as_str(), queue];
+        router
+            .telemetry
+            .set_gauge(MetricId::BrokerQueueLength, &labels, count_gauge(length));
+        router
+            .telemetry
+            .set_gauge(MetricId::BrokerQueueCapacity, &labels, count_gauge(capacity));
+    }
+}
+
 /// Samples what Redis holds for all workers.
 async fn sample_store(router: &Router) {
     let control = router.control.current();
@@ -93,7 +103,7 @@ async fn sample_store(router: &Router) {
         .unwrap_or_else(|| router.trading_day.clock_trading_date());
     let measured = router
         .store
-        .measure(control.mode, date, &router.brokers_at_venue())
+        .measure(control.mode, date, &router.brokers.with_effects(Effects::AtVenue))
         .await;
     let is_up = match &measured {
         Ok(_) | Err(StoreError::Corrupt(_)) => true,
@@ -112,7 +122,7 @@ async fn sample_store(router: &Router) {
     );
     telemetry.set_gauge(MetricId::ClaimedOrders, &[], value(|store| store.claimed_orders));
     telemetry.set_gauge(MetricId::JournalMarked, &[], value(|store| store.journaled_sequence));
-    for broker in router.brokers.keys() {
+    for broker in router.brokers.ids() {
         let count = |counts: &BTreeMap<BrokerId, u64>| counts.get(broker).copied().unwrap_or(0);
         let open = measurements
             .as_ref()
@@ -149,7 +159,7 @@ fn sample_limit_use(router: &Router, control: &ControlSnapshot, measurements: Op
 
 /// Samples how many durable intents wait for a worker.
 async fn sample_durable_backlog(router: &Router, bus: &Bus) {
-    for broker in router.brokers.keys() {
+    for broker in router.brokers.ids() {
         let waiting = if bus.is_connected() {
             durable_door::fetch_backlog(bus, broker).await.ok()
         } else {

@@ -8,7 +8,7 @@ use crate::store::orders::record::RecordStage;
 use crate::worker::journaling::order_document::order_from_document;
 use crate::worker::router::Router;
 
-/// Returns an open order and its broker; `None` if the order is not open, cannot be read, or belongs to a broker that
+/// Returns an open order and its broker; `None` if the order is not open, cannot be read, or belongs to a venue that
 /// this worker does not have.
 pub(super) async fn load_open_order<'a>(router: &'a Router, key: &OrderKey) -> Option<(Order, &'a BrokerHandle)> {
     let record = router.store.read_order(key).await.ok().flatten()?;
@@ -17,7 +17,7 @@ pub(super) async fn load_open_order<'a>(router: &'a Router, key: &OrderKey) -> O
     }
     match order_from_document(&record.document) {
         Ok(order) => {
-            let broker = router.brokers.get(&order.broker)?;
+            let broker = router.brokers.of_order(&order)?;
             Some((order, broker))
         }
         Err(fault) => {

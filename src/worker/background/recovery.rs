@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::config::guards::Guard;
 use crate::domain::id::LeaseToken;
 use crate::domain::order_key::OrderKey;
 use crate::fault::Fault;
 use crate::repeated_log::log_at_intervals;
+use crate::store::orders::mark_journaled::MarkJournaledRequest;
 use crate::store::orders::read::StoredOrder;
 use crate::store::orders::record::RecordStage;
 use crate::store::orders::submission::WithdrawalStage;
 use crate::store::orders::waiting::WorkQueue;
 use crate::worker::adjustments;
-use crate::worker::control::{alert_outbox, locks_journal, operator_state_journal};
+use crate::worker::control::{alert_outbox, locks_journal, operator_state_journal, switch_journal};
 use crate::worker::faults::store_unavailable;
 use crate::worker::journaling::current_report;
 use crate::worker::journaling::order_document::order_from_document;
@@ -47,8 +49,8 @@ pub(in crate::worker) async fn recover_expired_leases(router: Router, stop: Canc
 }
 
 /// Journals what other workers settled and did not journal, until the worker stops. A task of its own: a journal that
-/// is away must not delay the release of claims. Orders, adjustments, the operator state and locks do not wait for each
-/// other.
+/// is away must not delay the release of claims. Orders, adjustments, the operator state, locks and dead man's switches do not
+/// wait for each other.
 pub(in crate::worker) async fn drain_outbox(router: Router, stop: CancellationToken) {
     tokio::join!(
         append_waiting_orders(&router, &stop),
@@ -56,6 +58,7 @@ pub(in crate::worker) async fn drain_outbox(router: Router, stop: CancellationTo
         publish_waiting_alerts(&router, &stop),
         append_waiting_changes(&router, &stop),
         append_waiting_locks(&router, &stop),
+        append_waiting_switches(&router, &stop),
     );
 }
 
@@ -109,6 +112,15 @@ async fn append_waiting_locks(router: &Router, stop: &CancellationToken) {
     }
 }
 
+async fn append_waiting_switches(router: &Router, stop: &CancellationToken) {
+    let mut runs = repeat_every(SWEEP_INTERVAL, stop);
+    while runs.next().await {
+        if let Err(fault) = switch_journal::append_unjournaled_switches(router).await {
+            tracing::debug!(%fault, "dead man's switches could not be journaled yet; retrying");
+        }
+    }
+}
+
 /// Releases a claim whose lease has expired: it was not sent, and its owner may no longer send it. An order that was
 /// being sent is never released, since only its venue knows the outcome: it is settled as unknown. Reports whether the
 /// order is claimed no more.
@@ -147,21 +159,39 @@ async fn recover_expired_lease(router: &Router, key: OrderKey) -> bool {
 
 async fn release_expired_claim(router: &Router, record: &StoredOrder, lease: &LeaseToken) -> Result<bool, Fault> {
     let order = order_from_document(&record.document)?;
-    if router.places_at_venue(&order.broker) {
+    if router.places_at_venue(&order) {
         return announced::release_announced(router, &order, lease, WithdrawalStage::Claimed).await;
     }
     let released = router.store.release_claim(&order, lease).await;
     released.map_err(store_unavailable)
 }
 
+/// Takes an order out of the outbox whose newest event is marked as journaled. A Redis that was restored from a damaged
+/// append-only file can hold such an entry. Reports whether it is gone.
+async fn drop_stale_entry(router: &Router, record: &StoredOrder, key: OrderKey) -> bool {
+    let mark = MarkJournaledRequest {
+        key,
+        order_id: record.known.order_id.clone(),
+        version: record.known.version,
+        settlement_id: None,
+        sequence: record.known.journal_sequence,
+    };
+    router.store.mark_journaled(mark).await.is_ok()
+}
+
 /// Journals the waiting events of an order. Reports whether none waits any more.
 async fn append_order_events(router: &Router, key: OrderKey) -> bool {
+    if Guard::Outbox.is_off() {
+        return false;
+    }
     let Ok(Some(record)) = router.store.read_order(&key).await else {
         return false;
     };
     let appended = match record.known.stage {
         RecordStage::Releasing => announced::append_waiting_release(router, &record).await,
-        _ if record.known.journaled_version >= record.known.version => return false,
+        _ if record.known.journaled_version >= record.known.version => {
+            return drop_stale_entry(router, &record, key).await;
+        }
         _ => current_report::append_outbox_events(router, &record).await,
     };
     match appended {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use crate::domain::control::{Lock, LockScope};
+use crate::domain::control::Lock;
 use crate::domain::order::Order;
 use crate::domain::rule_signal::RuleSignal;
 use crate::fault::Fault;
@@ -65,7 +65,7 @@ pub fn publish_new_alerts(router: &Router, order: &Order, alerts: Vec<NewAlert>)
     for alert in alerts {
         stop_point::reach("alert_marked");
         let name = format!("{}:{}", order.order_id, alert.name);
-        let document = RiskSignal::of(&alert.signal, SignalSubject::from_order(order)).named(&name);
+        let document = RiskSignal::of(&alert.signal, order.into()).named(&name);
         router.signals.announce(alert.signal.rule_id, &document);
         let publisher = router.clone();
         router.deferred_tasks.spawn(async move {
@@ -83,12 +83,8 @@ pub fn publish_new_alerts(router: &Router, order: &Order, alerts: Vec<NewAlert>)
 /// As [`encode_json`].
 pub(super) fn lock_alert(lock: &Lock, signal: &RuleSignal) -> Result<WaitingAlert, Fault> {
     let name = format!("lock:{}:{}", lock.lock_id, lock.locked_at);
-    let account_id = match &lock.scope {
-        LockScope::Account(account_id) => Some(account_id),
-        _ => None,
-    };
     let about = SignalSubject {
-        account_id,
+        account_id: lock.scope.account(),
         ..SignalSubject::default()
     };
     let document = RiskSignal::of(signal, about).named(&name);
@@ -153,7 +149,7 @@ fn decode_alert(alert: &WaitingAlert) -> Option<RiskSignal> {
     }
     let facts: AlertFacts<'_> = serde_json::from_slice(&alert.document).ok()?;
     let order = order_from_document(facts.order.get().as_bytes()).ok()?;
-    Some(RiskSignal::of(&facts.to_signal()?, SignalSubject::from_order(&order)).named(&alert.name))
+    Some(RiskSignal::of(&facts.to_signal()?, (&order).into()).named(&alert.name))
 }
 
 async fn publish_and_remove(router: &Router, name: &str, document: &RiskSignal) -> Result<(), Fault> {

@@ -4,7 +4,9 @@
 
 use crate::domain::control::ControlState;
 use crate::domain::id::AccountId;
+use crate::domain::metadata::Metadata;
 use crate::domain::order::{BookingAnomaly, Order};
+use crate::domain::order_terms::Mode;
 use crate::domain::reason::ReasonCode;
 use crate::domain::time::Timestamp;
 use crate::fault::Fault;
@@ -27,9 +29,25 @@ pub async fn lock_booked_fees(router: &Router, order: &Order, anomalies: &[Booki
         _ => None,
     });
     let Some(fee) = fee else { return Ok(()) };
-    let cause = Some(unpriced_fee::describe(order, fee));
+    lock_for(
+        router,
+        (order.mode, &order.account_id),
+        unpriced_fee::describe(order, fee),
+    )
+    .await
+}
+
+/// Sets the lock of an account, in a mode, for a fee without a price; `cause` describes the fee.
+///
+/// # Errors
+/// If the shared state does not confirm the lock. It is then set when the account is read next.
+pub async fn lock_for(
+    router: &Router,
+    (mode, account_id): (Mode, &AccountId),
+    cause: (String, Metadata),
+) -> Result<(), Fault> {
     let control = router.control.current();
-    match unpriced_fee::account_lock(order.mode, &order.account_id, cause, &control, Timestamp::now()) {
+    match unpriced_fee::account_lock(mode, account_id, Some(cause), &control, Timestamp::now()) {
         Some(lock) => set_and_publish(router, lock, LOCK_RULE, None).await,
         None => Ok(()),
     }

@@ -102,7 +102,7 @@ pub(in crate::worker) async fn cancel_all_open_orders(
     deadline: Timestamp,
 ) -> Result<HaltResult, Fault> {
     let times = SweepTimes::before(deadline);
-    let sweeps = router.brokers.keys().map(async |broker| {
+    let sweeps = router.brokers.ids().map(async |broker| {
         let mut tally = SweepTally::default();
         let listed = list_open_keys(router, broker, MAX_ORDERS_PER_SWEEP).await;
         let swept = cancel_at(router, broker, times.cancel_until, &mut tally).await;

@@ -1,6 +1,7 @@
 //! The limits in force, in the form that the rules need. All workers take them from the journal's newest event of limits; a
 //! worker's own settings are only a proposal.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::bus::journal::limits::settings_of;
@@ -32,6 +33,8 @@ pub struct EnforcedLimits {
     pub calendar: TradingCalendar,
     /// The age from which a quote is no reference price.
     pub quote_max_age: Duration,
+    /// The time of the dead man's switch of each account whose settings arm one, in milliseconds.
+    pub heartbeat_timeouts_ms: BTreeMap<AccountId, u64>,
     /// Whether a new trading day lifts the locks of the daily loss rule.
     pub new_day_lifts_daily_loss: bool,
 }
@@ -61,10 +64,20 @@ impl EnforcedLimits {
             rates: risk.rates(),
             calendar: risk.trading_calendar()?,
             quote_max_age: Duration::from_millis(risk.quote_max_age_ms),
+            heartbeat_timeouts_ms: heartbeat_timeouts(&settings),
             new_day_lifts_daily_loss: risk.new_day_lifts_daily_loss,
             settings,
         })
     }
+}
+
+fn heartbeat_timeouts(settings: &LimitSettings) -> BTreeMap<AccountId, u64> {
+    let accounts = settings.accounts().0.iter();
+    let timeouts = accounts.filter_map(|account| {
+        let account_id = AccountId::new(&account.account_id).ok()?;
+        Some((account_id, account.heartbeat_timeout_ms?))
+    });
+    timeouts.collect()
 }
 
 /// Returns the rules' limits; `None` if one is out of range, which the check of the settings excludes.
@@ -77,6 +90,7 @@ pub fn risk_limits(settings: &LimitSettings) -> Option<RiskLimits> {
     Some(RiskLimits {
         daily_notional: risk.parse_daily_notional_limit()?,
         daily_loss: risk.parse_daily_loss_limit()?,
+        live_order_notional: risk.parse_max_live_order_notional()?,
         account_stop_loss: risk.parse_account_stop_loss()?,
         price_collar_percent: risk.price_collar_percent,
         order_rates: RateLimits {

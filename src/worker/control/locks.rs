@@ -18,10 +18,11 @@ use crate::store::control::locks::{SetLockOutcome, StoredLock};
 use crate::wire::lock::{
     LockChange, LockDocument, LockEvent, LockList, MAX_LISTED_LOCKS, decode_lift_request, decode_lock_request,
 };
+use crate::worker::control::event_sequence::{append_event, latest_sequence};
 use crate::worker::control::locks_journal;
 use crate::worker::control::locks_journal::{
-    MAX_ATTEMPTS, append_lock_event, append_unjournaled_lock, apply_journaled_locks, contention_fault,
-    decode_lock_event, encode_lock_event,
+    MAX_ATTEMPTS, append_unjournaled_lock, apply_journaled_locks, contention_fault, decode_lock_event,
+    encode_lock_event,
 };
 use crate::worker::faults::store_unavailable;
 use crate::worker::reply::encode_reply;
@@ -157,12 +158,14 @@ pub async fn lift_lock(router: &Router, call: &BusRequest) -> Result<BusReply, F
 /// If it does not exist.
 fn check_scope_exists(router: &Router, scope: &LockScope) -> Result<(), Fault> {
     match scope {
-        LockScope::Broker(broker) if !router.brokers.contains_key(broker) => Err(Fault::for_field(
+        LockScope::Broker(broker) if !router.brokers.contains(broker) => Err(Fault::for_field(
             FaultCode::UnknownBroker,
             "scope.broker",
             format!("is {broker}, which this router does not have"),
         )),
-        LockScope::Symbol(venue, symbol) if router.limits().instruments.get(venue, symbol).is_none() => {
+        LockScope::Symbol(venue, symbol) | LockScope::AccountSymbol(_, venue, symbol)
+            if router.limits().instruments.get(venue, symbol).is_none() =>
+        {
             Err(Fault::for_field(
                 FaultCode::UnsupportedPair,
                 "scope.symbol",
@@ -226,7 +229,7 @@ async fn journal_and_apply_lift(
         };
         let lock = decode_lock_event(&stored.document)?.lock;
         let subject = locks_journal::lock_subject(&lock)?;
-        let newest = locks_journal::latest_sequence(router, &subject).await?;
+        let newest = latest_sequence(router, &subject).await?;
         apply_journaled_locks(router, None, newest).await?;
         match find_lock(router, lock_id).await? {
             // A lock is journaled before its lift.
@@ -246,7 +249,7 @@ async fn journal_and_apply_lift(
         };
         let document = encode_lock_event(&event)?;
         let message_id = format!("lift:{}", ContentHash::of(&document).0);
-        if let Some(sequence) = append_lock_event(router, &subject, message_id, document, newest).await? {
+        if let Some(sequence) = append_event(router, &subject, message_id, document, newest).await? {
             stop_point::reach("lift_journaled");
             apply_journaled_locks(router, None, sequence).await?;
             tracing::warn!(lock_id, actor, reason, "lifted");

@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::bus::journal::JournalEntry;
 use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
 use crate::domain::content_hash::ContentHash;
-use crate::domain::control::LockScope;
 use crate::fault::{Fault, FaultCode};
 use crate::repeated_log::log_at_intervals;
 use crate::store::control::locks::JournaledLockEvent;
 use crate::store::rebuild::lease::StoreRebuild;
 use crate::wire::lock::{LockChange, LockDocument, LockEvent};
+use crate::worker::control::event_sequence::{append_event, latest_sequence};
 use crate::worker::faults::{bus_unavailable, store_unavailable};
 use crate::worker::reply::encode_json;
 use crate::worker::router::Router;
@@ -63,35 +62,13 @@ pub(super) async fn append_unjournaled_lock(router: &Router, lock_id: &str, docu
             return Ok(());
         }
         let message_id = format!("lock:{}", ContentHash::of(document).0);
-        let appended = append_lock_event(router, &subject, message_id, document.clone(), newest).await?;
+        let appended = append_event(router, &subject, message_id, document.clone(), newest).await?;
         if let Some(sequence) = appended {
             stop_point::reach("lock_journaled");
             return apply_journaled_locks(router, None, sequence).await;
         }
     }
     Err(contention_fault())
-}
-
-/// Appends a lock's event if `last_sequence` is that of its subject's newest entry. Returns the event's sequence, or
-/// `None` if another event came first.
-///
-/// # Errors
-/// If the journal does not reply: the event may be on it.
-pub(super) async fn append_lock_event(
-    router: &Router,
-    subject: &str,
-    message_id: String,
-    document: Bytes,
-    last_sequence: u64,
-) -> Result<Option<u64>, Fault> {
-    let entry = JournalEntry {
-        subject: subject.to_owned(),
-        message_id,
-        body: document,
-        headers: Vec::new(),
-    };
-    let appended = router.journal_writer.append_if_last(entry, last_sequence).await;
-    appended.map_err(|error| bus_unavailable(&error))
 }
 
 /// Applies the journal's lock events to the store, at least up to `min_sequence`.
@@ -154,24 +131,10 @@ pub(in crate::worker) fn lock_update_from_entry(stored: &StoredEntry) -> Result<
     })
 }
 
-/// Returns the sequence of a subject's newest event; 0 if it has none.
-pub(super) async fn latest_sequence(router: &Router, subject: &str) -> Result<u64, Fault> {
-    let last = router
-        .journal_reader
-        .read_last_for_subject(subject)
-        .await
-        .map_err(|error| bus_unavailable(&error))?;
-    Ok(last.map_or(0, |stored| stored.sequence))
-}
-
 /// Returns the subject of a lock's events. All of them share it, so that a conditional append detects each of them.
 pub(super) fn lock_subject(lock: &LockDocument) -> Result<String, Fault> {
     let scope = lock.scope.to_lock_scope().ok_or_else(unreadable_lock_fault)?;
-    let account = match &scope {
-        LockScope::Account(account) => Some(account),
-        LockScope::All | LockScope::Symbol(..) | LockScope::Broker(_) => None,
-    };
-    Ok(subjects::event(subjects::LOCK_EVENT_KIND, account))
+    Ok(subjects::event(subjects::LOCK_EVENT_KIND, scope.account()))
 }
 
 pub(super) fn decode_lock_event(document: &[u8]) -> Result<LockEvent, Fault> {

@@ -15,9 +15,9 @@ use crate::worker::router::Router;
 
 /// The rule of a lock, and the code of the orders that it stops.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct LockRule {
-    pub(super) id: &'static str,
-    pub(super) code: ReasonCode,
+pub(in crate::worker) struct LockRule {
+    pub(in crate::worker) id: &'static str,
+    pub(in crate::worker) code: ReasonCode,
 }
 
 const LOCK_RULE: LockRule = LockRule {
@@ -60,7 +60,7 @@ pub async fn lock_filled_breaches(router: &Router, losses: &[DayLoss]) -> Result
 ///
 /// # Errors
 /// If the shared state does not confirm the lock.
-pub(super) async fn set_and_publish(
+pub(in crate::worker) async fn set_and_publish(
     router: &Router,
     lock: Lock,
     rule: LockRule,

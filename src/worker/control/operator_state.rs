@@ -11,7 +11,10 @@ use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::store::control::operator_state::{OperatorState, OperatorStateChange, OperatorStateOutcome};
 use crate::store::sums::ledgers::LedgerOwner;
-use crate::wire::state::{EarlierChange, RouterState, StateChange, StateEvent, decode_state_change};
+use crate::wire::state::{
+    EarlierChange, LastStateChange, RouterState, StateChange, StateEvent, decode_state_change, decode_state_get,
+};
+use crate::worker::control::account_days;
 use crate::worker::control::kill_switch;
 use crate::worker::control::kill_switch::HaltResult;
 use crate::worker::control::operator_state_journal::{
@@ -25,12 +28,15 @@ use crate::worker::stop_point;
 /// How often a change is tried because another change came first.
 const MAX_CHANGE_ATTEMPTS: usize = 8;
 
-/// Replies with the active state.
+/// Replies with the active state, and the day's totals of the accounts that the request names.
 ///
 /// # Errors
-/// If the store does not reply.
-pub async fn get_state(router: &Router) -> Result<BusReply, Fault> {
-    encode_reply(&load_router_state(router).await?)
+/// An invalid request; if the store does not reply.
+pub async fn get_state(router: &Router, call: &BusRequest) -> Result<BusReply, Fault> {
+    let accounts = decode_state_get(&call.body)?;
+    let mut state = load_router_state(router).await?;
+    state.accounts = account_days::load(router, accounts).await?;
+    encode_reply(&state)
 }
 
 /// Changes the state and replies with the state after the change. A change that halts trading cancels every open order,
@@ -40,8 +46,9 @@ pub async fn get_state(router: &Router) -> Result<BusReply, Fault> {
 /// An invalid change, or one that could not be journaled.
 pub async fn set_state(router: &Router, call: &BusRequest) -> Result<BusReply, Fault> {
     let change = decode_state_change(&call.body)?;
-    if change.values.mode == Some(Mode::Live) && router.brokers_at_venue().is_empty() {
-        let detail = "no broker has an adapter for live trading; the mode is unchanged";
+    if change.values.mode == Some(Mode::Live) && !router.brokers.has_live() {
+        let detail =
+            "no broker has a live venue: set brokers.allow_live and brokers.binance_live; the mode is unchanged";
         return Err(Fault::new(FaultCode::ModeUnavailable, detail));
     }
     let deadline = router.default_deadlines.request_deadline(call);
@@ -225,8 +232,21 @@ async fn load_router_state(router: &Router) -> Result<RouterState, Fault> {
             .map(|(_, total)| total.day.profit.decimal()),
         trading_date,
         version: control.version,
+        last_change: load_last_change(router).await?,
+        accounts: Vec::new(),
         cancelled: None,
         remaining: None,
         remaining_total: None,
     })
+}
+
+/// Returns the last change of the state; `None` before the first one.
+async fn load_last_change(router: &Router) -> Result<Option<LastStateChange>, Fault> {
+    let state = router.store.read_operator_state().await.map_err(store_unavailable)?;
+    let event = serde_json::from_slice::<StateEvent>(&state.document).ok();
+    Ok(event.map(|event| LastStateChange {
+        actor: event.actor,
+        reason: event.reason,
+        timestamp: event.timestamp,
+    }))
 }

@@ -42,19 +42,23 @@ impl SignalPublisher {
     /// Logs, counts and publishes signals that are about nothing that the store has marked: they are not in its outbox.
     pub fn publish(&self, signals: &[RuleSignal], about: SignalSubject<'_>) {
         for signal in signals {
-            let document = RiskSignal::of(signal, about);
-            self.announce(signal.rule_id, &document);
-            let publisher = self.clone();
-            self.deferred_tasks.spawn(async move {
-                if let Err(error) = publisher.append(&document).await {
-                    log_at_intervals!(error, %error, "a risk signal could not be published; it is in this log only");
-                }
-            });
+            self.publish_document(signal.rule_id, RiskSignal::of(signal, about));
         }
     }
 
+    /// As [`Self::publish`], for a signal whose document has an id of its own.
+    pub fn publish_document(&self, rule: &'static str, document: RiskSignal) {
+        self.announce(rule, &document);
+        let publisher = self.clone();
+        self.deferred_tasks.spawn(async move {
+            if let Err(error) = publisher.append(&document).await {
+                log_at_intervals!(error, %error, "a risk signal could not be published; it is in this log only");
+            }
+        });
+    }
+
     /// Logs and counts a signal.
-    pub(super) fn announce(&self, rule: &'static str, document: &RiskSignal) {
+    pub(in crate::worker) fn announce(&self, rule: &'static str, document: &RiskSignal) {
         self.telemetry.count_signal(rule, document.level);
         let account = document.account_id.as_deref().unwrap_or("all");
         let client_order_id = document.client_order_id.as_deref().unwrap_or("none");
@@ -68,7 +72,7 @@ impl SignalPublisher {
     ///
     /// # Errors
     /// The error says whether the signal may be on the stream.
-    pub(super) async fn append(&self, document: &RiskSignal) -> Result<u64, AppendError> {
+    pub(in crate::worker) async fn append(&self, document: &RiskSignal) -> Result<u64, AppendError> {
         let unusable = |error: &dyn std::fmt::Display| AppendError::Refused(error.to_string());
         let account = document.account_id.as_deref().map(AccountId::new).transpose();
         let account = account.map_err(|error| unusable(&error))?;
@@ -87,7 +91,7 @@ impl SignalPublisher {
             .iter()
             .map(|anomaly| signal_from_anomaly(order, anomaly))
             .collect();
-        self.publish(&signals, SignalSubject::from_order(order));
+        self.publish(&signals, order.into());
     }
 }
 
@@ -102,7 +106,7 @@ fn signal_from_anomaly(order: &Order, anomaly: &BookingAnomaly) -> RuleSignal {
         ),
         BookingAnomaly::Reopened => (
             "reopened_order",
-            "the venue has filled an order that was recorded as not placed; it is open again".to_owned(),
+            "the venue has an order, or terms of one, that were recorded as not placed: they count again".to_owned(),
             Metadata::new().with("filled_quantity", order.filled_quantity),
         ),
         BookingAnomaly::UnpricedFee(fee) => {

@@ -19,6 +19,22 @@ const MAX_READ_ATTEMPTS: usize = 5;
 /// # Errors
 /// If store or journal cannot be read.
 pub async fn current_report(router: &Router, key: &OrderKey) -> Result<Option<SubmissionOutcome>, Fault> {
+    let current = current_settled_report(router, key).await?;
+    Ok(current.map(|(report, sequence)| {
+        let report = ExecutionReport {
+            settlement: None,
+            ..report
+        };
+        SubmissionOutcome::journaled(report, sequence)
+    }))
+}
+
+/// Returns the order's current report with its settlement, as the journal has it, and its journal sequence; `None` for an
+/// order that is not known, or has no report yet.
+///
+/// # Errors
+/// If store or journal cannot be read.
+pub async fn current_settled_report(router: &Router, key: &OrderKey) -> Result<Option<(ExecutionReport, u64)>, Fault> {
     for _ in 0..MAX_READ_ATTEMPTS {
         let Some(record) = router.store.read_order(key).await.map_err(store_unavailable)? else {
             return Ok(None);
@@ -50,11 +66,7 @@ pub async fn current_report(router: &Router, key: &OrderKey) -> Result<Option<Su
                 &format!("the journal's entry {sequence} belongs to another order"),
             ));
         }
-        let report = ExecutionReport {
-            settlement: None,
-            ..report
-        };
-        return Ok(Some(SubmissionOutcome::journaled(report, sequence)));
+        return Ok(Some((report, sequence)));
     }
     Err(Fault::new(
         FaultCode::StoreUnavailable,

@@ -1,20 +1,37 @@
-//! The first effect of an order whose venue is the store: prepared before the claim, and booked by it in one step.
+//! An effect that is booked where its caps hold: prepared before the step that compares them, and booked by it. It is the first
+//! one of an order whose venue is the store, or new terms of an open order.
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::brokers::adapter::{BookedEffect, Placement};
 use crate::brokers::port::BookError;
+use crate::domain::metadata::Metadata;
 use crate::domain::order::{BookingAnomaly, OrderUpdate};
 use crate::domain::settlement::SumDeltas;
+use crate::domain::time::Timestamp;
 use crate::domain::venue_report::{OutboxEntry, VenueReport};
 use crate::store::orders::reserve::ImmediateEffect;
 use crate::store::orders::settle::{BookedSettlement, LossWatch};
 use crate::wire::journal_report::{build_settled_report, cut_readings_placeholder, insert_readings};
 use crate::worker::journaling::settlement::{Settler, inexact, losses_at_limit, sum_deltas};
 
-/// The first effect of an order whose venue is the store, ready for the step that claims the order.
+/// What an effect is prepared on, beside the order's update.
+pub(in crate::worker) struct EffectBasis {
+    /// What the event on the journal counts beside its own deltas.
+    pub(in crate::worker) reserved: SumDeltas,
+    /// The figures that the order is judged by, without the readings.
+    pub(in crate::worker) figures: Metadata,
+    /// The moment from which the effect is no longer booked.
+    pub(in crate::worker) deadline: Timestamp,
+    /// The losses to compare with their limits.
+    pub(in crate::worker) losses: LossWatch,
+}
+
+/// An effect that is booked where its caps hold, ready for that step: the first one of an order whose venue is the store, or
+/// new terms of an open order.
 #[derive(Debug)]
 pub(in crate::worker) struct PreparedEffect {
     /// The effect.
@@ -36,17 +53,36 @@ impl PreparedEffect {
         report: &VenueReport,
         losses: LossWatch,
     ) -> Result<Self, BookError> {
+        let update = settler.apply_report(&placement.order, report)?;
+        let basis = EffectBasis {
+            reserved: placement.order.reservation_deltas(),
+            figures: placement.figures.clone(),
+            deadline: placement.deadline,
+            losses,
+        };
+        Self::of_update(settler, update, basis)
+    }
+
+    /// Prepares an update of an order.
+    ///
+    /// # Errors
+    /// A [`BookError`]: nothing is booked.
+    pub(in crate::worker) fn of_update(
+        settler: &Settler,
+        update: OrderUpdate,
+        basis: EffectBasis,
+    ) -> Result<Self, BookError> {
         let OrderUpdate {
             mut order,
             deltas,
             anomalies,
-        } = settler.apply_report(&placement.order, report)?;
+        } = update;
         let epoch = settler.active_epoch()?;
-        let watch = (deltas.fill_result != 0).then_some(losses);
+        let watch = (deltas.fill_result != 0).then_some(basis.losses);
         let (booked_on, settlement_id) = (settler.booking_date(), Uuid::now_v7());
         order.book_on(booked_on, &deltas).ok_or_else(inexact)?;
-        let deltas = sum_deltas(placement.order.reservation_deltas(), &deltas)?;
-        let figures = placement.figures.clone();
+        let deltas = sum_deltas(basis.reserved, &deltas)?;
+        let figures = basis.figures;
         let report = build_settled_report(&order, deltas, booked_on, epoch, figures, Some(settlement_id));
         let mut document = report.encode();
         let readings_at = cut_readings_placeholder(&mut document)
@@ -58,8 +94,9 @@ impl PreparedEffect {
             readings_at,
             booked_on,
             watch,
-            deadline: placement.deadline,
+            deadline: basis.deadline,
             settlement_id,
+            prepared_at: Instant::now(),
         };
         Ok(Self {
             effect: Arc::new(effect),
@@ -69,23 +106,27 @@ impl PreparedEffect {
     }
 
     /// Returns the effect as it was booked: with the readings of its claim.
-    pub(in crate::worker) fn into_booked(self, readings: &str, booked: &BookedSettlement) -> BookedEffect {
+    pub(in crate::worker) fn into_booked(self, readings: &str, booked: BookedSettlement) -> BookedEffect {
         let ImmediateEffect {
             order,
             document,
             readings_at,
             settlement_id,
+            prepared_at,
             ..
         } = Arc::unwrap_or_clone(self.effect);
         let body = insert_readings(&document, readings_at, readings);
+        let mut pending_events = booked.pending_events;
+        pending_events.push(OutboxEntry {
+            version: order.version,
+            body: body.into(),
+            settlement_id: Some(settlement_id),
+        });
         BookedEffect {
-            pending_events: vec![OutboxEntry {
-                version: order.version,
-                body: body.into(),
-                settlement_id: Some(settlement_id),
-            }],
+            pending_events,
             notices: self.anomalies,
             breaches: losses_at_limit(&order.account_id, booked.account_breach, booked.total_breach),
+            prepared_at,
             order,
         }
     }

@@ -58,7 +58,7 @@ where
         let is_sent_again = match error {
             StoreError::OutcomeUnknown(_) | StoreError::Corrupt(_) => true,
             StoreError::QueueFull => may_have_executed || when_queue_full == WhenQueueFull::SendAgain,
-            StoreError::NotExecuted(_) | StoreError::Stale(_) => false,
+            StoreError::NotExecuted(_) | StoreError::Stale(_) | StoreError::Settings(_) => false,
         };
         if !is_sent_again || attempts == MAX_SEND_ATTEMPTS {
             return Err(Unanswered {

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::brokers::adapter::{BookedEffect, Placement};
 use crate::brokers::port::{BookError, PaperBook};
+use crate::bus::journal::JournalReader;
 use crate::domain::control::LockScope;
 use crate::domain::currency_rates::CurrencyRates;
 use crate::domain::daily_pnl::DailyPnl;
 use crate::domain::id::{AccountId, LeaseToken};
 use crate::domain::metadata::Metadata;
 use crate::domain::order::{ApplyReportError, Order, OrderUpdate};
+use crate::domain::replace::ReplaceTerms;
 use crate::domain::settlement::SumDeltas;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::domain::venue_report::{OutboxEntry, VenueReport};
@@ -24,6 +27,7 @@ use crate::store::Store;
 use crate::store::orders::settle::{BookedSettlement, LossWatch, SettleOutcome, SettleRequest};
 use crate::wire::journal_report::{build_settled_report, decode_journal_report};
 use crate::worker::control::cache::ControlSnapshot;
+use crate::worker::journaling::order_document::load_stored_order;
 use crate::worker::journaling::repeated_send::{Reply, WhenQueueFull, send_until_answered};
 use crate::worker::stop_point;
 use crate::worker::trading_day::TradingDayCache;
@@ -39,34 +43,68 @@ pub struct Settler {
     store: Store,
     rates: Arc<CurrencyRates>,
     losses: Option<TradingDayCache>,
+    /// Where orders are read whose documents have left the store.
+    journal: Option<JournalReader>,
 }
 
 impl Settler {
-    /// Returns a settler that compares no losses; `rates` values the currencies of fees.
+    /// Returns a settler that compares no losses and reads no journal; `rates` values the currencies of fees.
     pub fn new(store: Store, rates: Arc<CurrencyRates>) -> Self {
         Self {
             store,
             rates,
             losses: None,
+            journal: None,
         }
     }
 
     /// Returns a settler that values fees at the rates in force, and compares losses with the limits in force in the step
     /// that books a fill.
-    pub fn watching(store: Store, trading_day: TradingDayCache) -> Self {
+    pub fn watching(store: Store, trading_day: TradingDayCache, journal: JournalReader) -> Self {
         Self {
             store,
             rates: Arc::default(),
             losses: Some(trading_day),
+            journal: Some(journal),
         }
     }
 
     /// Returns the order after a report.
-    pub(super) fn apply_report(&self, order: &Order, report: &VenueReport) -> Result<OrderUpdate, BookError> {
+    pub(in crate::worker) fn apply_report(
+        &self,
+        order: &Order,
+        report: &VenueReport,
+    ) -> Result<OrderUpdate, BookError> {
         match &self.losses {
             Some(trading_day) => apply_report(order, report, &trading_day.limits().rates),
             None => apply_report(order, report, &self.rates),
         }
+    }
+
+    /// Returns an order with new terms in force, and what its venue, the store, reports of them.
+    pub(in crate::worker) fn replace_at_once(
+        &self,
+        order: &Order,
+        terms: &ReplaceTerms,
+        report: &VenueReport,
+    ) -> Result<OrderUpdate, BookError> {
+        let now = Timestamp::now();
+        let replaced = match &self.losses {
+            Some(trading_day) => order.replace_at_once(terms, report, &trading_day.limits().rates, now),
+            None => order.replace_at_once(terms, report, &self.rates, now),
+        };
+        replaced.map_err(booking_error)
+    }
+
+    /// Returns an order that has ended, from the journal: a venue's word about it still counts.
+    async fn read_ended(&self, order: &Order) -> Result<Order, BookError> {
+        let journal = self.journal.as_ref().ok_or(BookError::Ended)?;
+        let record = self.store.read_order(&order.key()).await;
+        let record = record.map_err(|error| BookError::Unavailable(error.to_string()))?;
+        let record = record.filter(|record| record.known.order_id == order.order_id);
+        let record = record.ok_or(BookError::OrderNotFound)?;
+        let read = load_stored_order(journal, &record).await;
+        read.map_err(|fault| BookError::Unavailable(fault.detail))
     }
 
     /// Returns the epoch that effects are booked in.
@@ -139,6 +177,23 @@ async fn settle_amendment(settler: &Settler, order: &Order, report: VenueReport)
     book_effect(settler, applied, SumDeltas::default(), fence, Metadata::new()).await
 }
 
+/// Settles an update of an order that is still at its version before. With a deadline it is refused after that, by Redis'
+/// clock, and while trading is halted: it announces what is sent next.
+///
+/// # Errors
+/// A [`BookError`], which says whether the update may have been booked.
+pub(in crate::worker) async fn settle_update(
+    settler: &Settler,
+    update: OrderUpdate,
+    deadline: Option<Timestamp>,
+) -> Result<BookedEffect, BookError> {
+    let fence = SettlementFence {
+        deadline,
+        ..SettlementFence::default()
+    };
+    book_effect(settler, update, SumDeltas::default(), fence, Metadata::new()).await
+}
+
 /// Settles a report that the router makes in the venue's place: that the outcome is unknown, or that the order was not
 /// placed. Only the holder of this lease on the order may do so.
 ///
@@ -159,8 +214,8 @@ pub async fn settle_with_lease(
     book_effect(settler, applied, unjournaled_reservation(order), fence, figures).await
 }
 
-/// Settles a venue's own report. It needs no lease and applies to the order's current version. While the store is being
-/// rebuilt it is tried again.
+/// Settles a venue's own report. It needs no lease and applies to the order's current version, also after its end. While the
+/// store is being rebuilt it is tried again.
 ///
 /// # Errors
 /// A [`BookError`], which says whether the report may have been booked; the venue can be asked again.
@@ -185,6 +240,14 @@ pub async fn settle_venue_report(
         .await
         {
             Err(BookError::Superseded(current)) => order = *current,
+            Err(BookError::Ended) => match settler.read_ended(&order).await {
+                Ok(ended) => order = ended,
+                Err(error @ BookError::Unavailable(_)) => {
+                    outcome = error;
+                    tokio::time::sleep(SETTLE_RETRY_DELAY).await;
+                }
+                Err(error) => return Err(error),
+            },
             Err(error @ (BookError::Unavailable(_) | BookError::OrderNotFound)) => {
                 outcome = error;
                 tokio::time::sleep(SETTLE_RETRY_DELAY).await;
@@ -245,12 +308,17 @@ pub(super) fn apply_report(
 ) -> Result<OrderUpdate, BookError> {
     order
         .apply_report(report, rates, Timestamp::now())
-        .map_err(|error| match error {
-            ApplyReportError::NoChange => BookError::NothingNew,
-            ApplyReportError::ExceedsExactRange | ApplyReportError::TooManyFills => {
-                BookError::Unavailable(error.to_string())
-            }
-        })
+        .map_err(booking_error)
+}
+
+/// Returns why an update that an order does not take is not booked.
+pub(in crate::worker) fn booking_error(error: ApplyReportError) -> BookError {
+    match error {
+        ApplyReportError::NoChange => BookError::NothingNew,
+        ApplyReportError::ExceedsExactRange | ApplyReportError::TooManyFills | ApplyReportError::TooManyLegs => {
+            BookError::Uncountable(error)
+        }
+    }
 }
 
 /// Returns what an order's first event carries: the reservations before it plus the deltas of its effect.
@@ -280,7 +348,7 @@ async fn book_effect(
     order.book_on(booked_on, &deltas).ok_or_else(inexact)?;
     let epoch = settler.active_epoch()?;
     let journaled_deltas = sum_deltas(reserved, &deltas)?;
-    let settlement_id = Uuid::now_v7();
+    let (settlement_id, prepared_at) = (Uuid::now_v7(), Instant::now());
     let watch = if deltas.fill_result == 0 {
         None
     } else {
@@ -315,6 +383,7 @@ async fn book_effect(
         pending_events,
         notices: anomalies,
         breaches: losses_at_limit(&account, account_breach, total_breach),
+        prepared_at,
     })
 }
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use crate::brokers::paper::binance::VENUE;
 use crate::bus::connection::Bus;
 use crate::bus::journal::snapshots::JournalSnapshots;
 use crate::bus::journal::{JournalReader, JournalWriter, JournalWriterTask};
@@ -12,6 +14,7 @@ use crate::config::Settings;
 use crate::config::journal::{AppendMode, JournalSettings};
 use crate::config::limits::LimitSettings;
 use crate::domain::calendar::CalendarSource;
+use crate::domain::symbol::Symbol;
 use crate::domain::time::{Clock, Timestamp};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
@@ -29,16 +32,17 @@ use crate::worker::submission::send_gate::JournaledSendGate;
 use crate::worker::trading_day::reference_prices::ReferencePrices;
 use crate::worker::trading_day::valuation::TradingDayDependencies;
 use crate::worker::trading_day::{MAX_CLOCK_SKEW, TradingDayCache};
+use crate::worker::venue::binance::{self, BinanceSessions};
 
 /// The clock that trading days follow, and the most by which it may differ from Redis' when a day opens.
-pub(super) struct TradingClock {
-    pub(super) clock: Clock,
-    pub(super) max_skew: Option<Duration>,
+pub(in crate::worker) struct TradingClock {
+    pub(in crate::worker) clock: Clock,
+    pub(in crate::worker) max_skew: Option<Duration>,
 }
 
 impl TradingClock {
     /// Returns this machine's clock.
-    pub(super) fn system() -> Self {
+    pub(in crate::worker) fn system() -> Self {
         Self {
             clock: Arc::new(Timestamp::now),
             max_skew: Some(MAX_CLOCK_SKEW),
@@ -46,18 +50,27 @@ impl TradingClock {
     }
 }
 
-/// Returns the router, and the tasks of its two journal writers: one for the journal, one for the alerts.
+/// A router with what is started or awaited beside it.
+pub(in crate::worker) struct AssembledRouter {
+    pub(in crate::worker) router: Router,
+    /// The tasks of its two journal writers: one for the journal, one for the alerts.
+    pub(in crate::worker) journal_writers: [JournalWriterTask; 2],
+    /// The live venues' sessions, whose tasks are not started yet.
+    pub(super) binance: BinanceSessions,
+}
+
+/// Returns the router of the settings.
 ///
 /// # Errors
 /// If a setting is invalid.
-pub(super) fn build_router(
+pub(in crate::worker) fn build_router(
     settings: &Settings,
     telemetry: Telemetry,
     bus: &Bus,
     store: Store,
     additional_brokers: broker_tasks::AdditionalBrokers,
     trading_clock: TradingClock,
-) -> Result<(Router, [JournalWriterTask; 2]), WorkerError> {
+) -> Result<AssembledRouter, WorkerError> {
     let invalid = |what: &str| WorkerError::Settings(format!("{what} is invalid"));
     let (journal_writer, journal_task) = JournalWriter::start(bus.clone(), settings.journal.clone());
     let pipelined = JournalSettings {
@@ -66,7 +79,7 @@ pub(super) fn build_router(
     };
     let (alert_writer, alert_task) = JournalWriter::start(bus.clone(), pipelined);
     let deferred_tasks = TaskTracker::new();
-    let send_gate = JournaledSendGate::new(store.clone(), journal_writer.clone());
+    let send_gate = Arc::new(JournaledSendGate::new(store.clone(), journal_writer.clone()));
     let own_limits = EnforcedLimits::of_settings(LimitSettings::of(settings)).ok_or_else(|| invalid("a limit"))?;
     let prices = ReferencePrices::new(&own_limits.instruments);
     let control = ControlCache::new(store.clone(), Arc::new(own_limits));
@@ -80,15 +93,23 @@ pub(super) fn build_router(
         clock: trading_clock.clock,
         max_clock_skew: trading_clock.max_skew,
     });
-    let settler = Settler::watching(store.clone(), trading_day.clone());
+    let settler = Settler::watching(store.clone(), trading_day.clone(), journal_reader.clone());
     let for_calendar = control.clone();
     let calendar: CalendarSource = Arc::new(move || for_calendar.limits().calendar.clone());
-    let brokers = broker_tasks::start_brokers(&settings.brokers, &settler, &calendar, send_gate, additional_brokers)?;
+    let (limits, paper) = (control.limits(), &settings.brokers);
+    let mut brokers = broker_tasks::start_brokers(paper, &settler, &calendar, &send_gate, additional_brokers)?;
+    let symbols: Vec<Symbol> = limits
+        .instruments
+        .all()
+        .filter(|instrument| instrument.venue.as_str() == VENUE)
+        .map(|instrument| instrument.symbol.clone())
+        .collect();
+    let binance = binance::open_sessions(&settings.brokers, &symbols, &store, &send_gate, &mut brokers)?;
     let router = Router::from(RouterParts {
         journal_writer,
         journal_reader,
         signals: SignalPublisher::new(alert_writer, telemetry.clone(), deferred_tasks.clone()),
-        brokers: Arc::new(brokers),
+        brokers,
         settler,
         trading_day,
         prices,
@@ -96,11 +117,13 @@ pub(super) fn build_router(
         default_deadlines: DefaultDeadlines {
             request: Duration::from_millis(settings.doors.default_request_deadline_ms),
             durable_intent: Duration::from_millis(settings.doors.default_intent_deadline_ms),
+            is_required_in_live: settings.doors.live_needs_deadline,
         },
         inquiry_settings: settings.brokers.inquiry.clone(),
         broker_call_timeout: settings.brokers.task.call_timeout(),
         journal_capacity: JournalCapacity::default(),
         readiness: Readiness::default(),
+        fold_progress: watch::Sender::default(),
         snapshots: SnapshotTools {
             stream: JournalSnapshots::new(bus.clone()),
             every_entries: settings.journal.snapshot_entries,
@@ -110,5 +133,9 @@ pub(super) fn build_router(
         deferred_tasks,
         store,
     });
-    Ok((router, [journal_task, alert_task]))
+    Ok(AssembledRouter {
+        router,
+        journal_writers: [journal_task, alert_task],
+        binance,
+    })
 }

@@ -1,6 +1,6 @@
-//! The brokers of this worker: each configured one has its adapter behind a task.
+//! The paper brokers of this worker: each configured one has its adapter behind a task.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::brokers::handle::BrokerHandle;
@@ -10,6 +10,7 @@ use crate::brokers::task::BrokerTask;
 use crate::config::brokers::{BrokerTaskSettings, BrokersSettings};
 use crate::domain::calendar::CalendarSource;
 use crate::domain::id::{BrokerId, IdError};
+use crate::worker::broker_table::BrokerTable;
 use crate::worker::journaling::settlement::{Settler, StorePaperBook};
 use crate::worker::submission::send_gate::JournaledSendGate;
 
@@ -25,6 +26,12 @@ pub struct VenueAdapterPorts {
 /// Starts the brokers that the settings do not name.
 pub type AdditionalBrokers = Box<dyn FnOnce(&VenueAdapterPorts) -> Vec<BrokerHandle> + Send>;
 
+/// Returns the configured brokers whose paper orders take effect in the store: all that [`start_brokers`] starts by name.
+pub fn brokers_in_store(settings: &BrokersSettings) -> BTreeSet<BrokerId> {
+    let names = settings.enabled.iter();
+    names.filter_map(|name| BrokerId::new(name).ok()).collect()
+}
+
 /// Starts the task of each configured broker, and the additional ones. A task ends when its handles are dropped and its
 /// queue is empty.
 ///
@@ -34,9 +41,9 @@ pub(in crate::worker) fn start_brokers(
     settings: &BrokersSettings,
     settler: &Settler,
     calendar: &CalendarSource,
-    send_gate: JournaledSendGate,
+    send_gate: &Arc<JournaledSendGate>,
     additional_brokers: AdditionalBrokers,
-) -> Result<BTreeMap<BrokerId, BrokerHandle>, IdError> {
+) -> Result<BrokerTable, IdError> {
     let book = Arc::new(StorePaperBook::new(settler.clone()));
     // The check of the settings excludes these errors.
     let fees = PaperFees {
@@ -46,7 +53,7 @@ pub(in crate::worker) fn start_brokers(
             .fee_asset()
             .ok_or(IdError("the asset that fees are paid in"))?,
     };
-    let mut handles = BTreeMap::new();
+    let mut brokers = BrokerTable::default();
     for name in &settings.enabled {
         let (handle, _task) = match name.as_str() {
             binance::BROKER => {
@@ -64,14 +71,14 @@ pub(in crate::worker) fn start_brokers(
             // The check of the settings knows the same names.
             _ => return Err(IdError("a broker this router knows")),
         };
-        handles.insert(BrokerId::new(name)?, handle);
+        brokers.add_paper(handle);
     }
     let ports = VenueAdapterPorts {
-        send_gate: Arc::new(send_gate),
+        send_gate: send_gate.clone(),
         task_settings: settings.task.clone(),
     };
     for handle in additional_brokers(&ports) {
-        handles.insert(handle.capabilities().broker.clone(), handle);
+        brokers.add_paper(handle);
     }
-    Ok(handles)
+    Ok(brokers)
 }

@@ -10,8 +10,8 @@ use crate::domain::time::Timestamp;
 use crate::fault::{Fault, FaultCode};
 use crate::store::orders::read::StoredOrder;
 use crate::store::orders::record::RecordStage;
+use crate::wire::journaled_submission::decode_submission;
 use crate::wire::order_reference::OrderSelector;
-use crate::wire::submission::decode_submission;
 use crate::worker::faults::{deadline_passed, store_unavailable, unreadable_document};
 use crate::worker::journaling::order_document::{load_stored_order, order_from_document};
 use crate::worker::router::Router;
@@ -65,7 +65,7 @@ impl AccountCaller {
     fn for_account(router: &Router, call: &BusRequest, account_id: AccountId) -> Result<Self, Fault> {
         let broker = BrokerId::new(call.broker.as_deref().unwrap_or_default());
         let broker = broker.map_err(|rule| Fault::for_field(FaultCode::InvalidField, "broker", rule))?;
-        if !router.brokers.contains_key(&broker) {
+        if !router.brokers.contains(&broker) {
             return Err(Fault::for_field(
                 FaultCode::UnknownBroker,
                 "broker",
@@ -144,7 +144,7 @@ async fn find_by_order_id(router: &Router, order_id: &OrderId) -> Result<Option<
     let order = match record.known.stage {
         RecordStage::Released => return Ok(None),
         RecordStage::Releasing => withdrawn_order(&record)?,
-        _ => load_stored_order(router, &record).await?,
+        _ => load_stored_order(&router.journal_reader, &record).await?,
     };
     Ok(Some((key, order.account_id)))
 }

@@ -1,5 +1,7 @@
 //! Cancels of one order.
 
+use std::time::Duration;
+
 use crate::brokers::adapter::{CancelOutcome, NotSentReason};
 use crate::brokers::port::BookError;
 use crate::bus::request::{BusReply, BusRequest};
@@ -16,11 +18,15 @@ use crate::store::orders::record::RecordStage;
 use crate::store::sums::cancel_rate::ExceededRate;
 use crate::wire::order_reference::{OrderSelector, decode_order_selector};
 use crate::worker::faults::store_unavailable;
-use crate::worker::journaling::{append, current_report, settlement};
+use crate::worker::journaling::order_document::order_from_document;
+use crate::worker::journaling::{current_report, journaled_outcome, settlement};
 use crate::worker::orders::account_caller::{AccountCaller, read_unreported_order, unknown_order_fault};
 use crate::worker::router::Router;
 use crate::worker::submission::idempotent_replay::{IN_FLIGHT_POLL_INTERVAL, MAX_IN_FLIGHT_WAIT};
 use crate::worker::submission::outcome::SubmissionOutcome;
+
+/// The longest that a cancel waits for a replace of its order: after it, both legs are cancelled.
+const MAX_REPLACE_WAIT: Duration = Duration::from_secs(2);
 
 /// Counts a cancel against the rate limits of cancels, the only rule that stops a cancel. Orders have rate limits of
 /// their own.
@@ -62,7 +68,7 @@ async fn cancel_selected_order(
     key: &OrderKey,
     selector: &OrderSelector,
 ) -> Result<SubmissionOutcome, Fault> {
-    let record = wait_until_sent(router, caller, key, selector).await?;
+    let record = wait_until_settled(router, caller, key, selector).await?;
     let order = match record.known.stage {
         RecordStage::Ended | RecordStage::Denied => return Err(order_closed_fault(selector)),
         RecordStage::Claimed
@@ -93,13 +99,22 @@ pub(super) async fn cancel_at_broker(
     order: &Order,
     selector: &OrderSelector,
 ) -> Result<SubmissionOutcome, Fault> {
-    let broker = router
-        .brokers
-        .get(&order.broker)
-        .ok_or_else(|| unknown_order_fault(selector))?;
+    let broker = router.brokers.of_order(order).ok_or_else(|| {
+        let mode = order.mode;
+        let detail = format!(
+            "this worker has no venue for the {mode} orders of {}; the cancel was not sent",
+            order.broker
+        );
+        Fault::new(FaultCode::BrokerUnavailable, detail)
+    })?;
     match broker.cancel(order.clone()).await {
-        CancelOutcome::Booked(booked) => append::journal_and_build_outcome(router, &booked).await,
+        CancelOutcome::Booked(booked) => journaled_outcome::journal_and_build_outcome(router, &booked).await,
         CancelOutcome::Reported(report) => settle_cancel_report(router, order, report, selector).await,
+        CancelOutcome::AlreadyEnded(_) if has_another_leg(router, order).await => {
+            let message = "the venue has ended the terms that were to be cancelled, and the order has others meanwhile; send \
+                           the cancel again";
+            Ok(unknown_outcome(order, message))
+        }
         CancelOutcome::AlreadyEnded(_) => Err(order_closed_fault(selector)),
         CancelOutcome::NotSent(NotSentReason::QueueFull) => Err(Fault::new(
             FaultCode::QueueFull,
@@ -114,6 +129,22 @@ pub(super) async fn cancel_at_broker(
             Ok(unknown_outcome(order, &message))
         }
     }
+}
+
+/// Reports whether the order is open under other terms than those it was read with, or may be: a replace came in between, and
+/// the end of the earlier leg is not the order's.
+async fn has_another_leg(router: &Router, order: &Order) -> bool {
+    let Ok(record) = router.store.read_order(&order.key()).await else {
+        return true;
+    };
+    let current = record.as_ref().and_then(open_order);
+    current.is_some_and(|current| current.open_replace().is_some() || current.working_leg() != order.working_leg())
+}
+
+/// Returns the order of a record that is open; `None` of any other, and of one that cannot be read.
+fn open_order(record: &StoredOrder) -> Option<Order> {
+    let is_open = record.known.stage == RecordStage::Open;
+    is_open.then(|| order_from_document(&record.document).ok()).flatten()
 }
 
 fn unknown_outcome(order: &Order, message: &str) -> SubmissionOutcome {
@@ -132,7 +163,7 @@ async fn settle_cancel_report(
 ) -> Result<SubmissionOutcome, Fault> {
     let settled = settlement::settle_venue_report(&router.settler, order, report, Metadata::new());
     match settled.await {
-        Ok(booked) => append::journal_and_build_outcome(router, &booked).await,
+        Ok(booked) => journaled_outcome::journal_and_build_outcome(router, &booked).await,
         // What the venue reported is settled already: the order's own report says what it is.
         Err(error @ (BookError::NothingNew | BookError::Ended)) => {
             match current_report::current_report(router, &order.key()).await {
@@ -163,8 +194,26 @@ fn settled_before(outcome: SubmissionOutcome, selector: &OrderSelector) -> Resul
     }
 }
 
+/// As [`wait_until_sent`], and until no replace of the order is open: the venue then has one leg to cancel.
+async fn wait_until_settled(
+    router: &Router,
+    caller: &AccountCaller,
+    key: &OrderKey,
+    selector: &OrderSelector,
+) -> Result<StoredOrder, Fault> {
+    let end = Timestamp::now().saturating_add(MAX_REPLACE_WAIT).min(caller.deadline);
+    loop {
+        let record = wait_until_sent(router, caller, key, selector).await?;
+        let is_open = open_order(&record).is_some_and(|order| order.open_replace().is_some());
+        if !is_open || Timestamp::now() >= end {
+            return Ok(record);
+        }
+        tokio::time::sleep(IN_FLIGHT_POLL_INTERVAL).await;
+    }
+}
+
 /// Waits until an order is no longer in flight, at most until the caller's deadline. Returns the record either way.
-async fn wait_until_sent(
+pub(super) async fn wait_until_sent(
     router: &Router,
     caller: &AccountCaller,
     key: &OrderKey,
@@ -180,9 +229,10 @@ async fn wait_until_sent(
     }
 }
 
-fn order_closed_fault(selector: &OrderSelector) -> Fault {
+/// Returns the fault of an order that has ended.
+pub(super) fn order_closed_fault(selector: &OrderSelector) -> Fault {
     Fault::new(
         FaultCode::OrderClosed,
-        format!("the order with the {selector} has ended; there is nothing left to cancel"),
+        format!("the order with the {selector} has ended; nothing of it is open"),
     )
 }

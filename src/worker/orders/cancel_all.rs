@@ -198,7 +198,7 @@ async fn report_of(router: &Router, open: OpenOrder) -> ExecutionReport {
     let OpenOrder { record, order } = open;
     // The document of a journaled version is the journal's entry.
     if record.stage == RecordStage::Open && record.version == record.journaled_version {
-        return ExecutionReport::of(&order);
+        return ExecutionReport::from(&order);
     }
     match current_report(router, &record.key).await {
         Ok(Some(outcome)) => outcome.report,

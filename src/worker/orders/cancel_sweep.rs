@@ -9,7 +9,6 @@ use futures_util::stream::{FuturesUnordered, Stream};
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
-use crate::brokers::handle::BrokerHandle;
 use crate::domain::id::BrokerId;
 use crate::domain::order::Order;
 use crate::domain::order_key::OrderKey;
@@ -174,8 +173,12 @@ impl SweepTally {
 
 /// Returns how many cancels of a sweep may be in flight at a broker.
 pub(in crate::worker) fn cancel_concurrency(router: &Router, broker: &BrokerId) -> usize {
-    let queue = router.brokers.get(broker).map(BrokerHandle::cancel_queue_capacity);
-    let share = queue.unwrap_or_default() / QUEUE_SHARE;
+    // The orders of a sweep may belong to any of the broker's venues: the smallest queue holds them all.
+    let queues = router
+        .brokers
+        .of_broker(broker)
+        .map(|(_, handle)| handle.cancel_queue_capacity());
+    let share = queues.min().unwrap_or_default() / QUEUE_SHARE;
     share.clamp(1, MAX_CANCEL_CONCURRENCY)
 }
 

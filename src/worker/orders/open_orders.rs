@@ -11,6 +11,7 @@ use crate::domain::order_key::OrderKey;
 use crate::fault::Fault;
 use crate::repeated_log::log_at_intervals;
 use crate::store::orders::open::{OpenOrderRecord, ScanCursor, ScanPage};
+use crate::store::orders::record::RecordStage;
 use crate::worker::faults::store_unavailable;
 use crate::worker::journaling::order_document::order_from_document;
 use crate::worker::router::Router;
@@ -83,8 +84,8 @@ pub(in crate::worker) async fn read_open_orders(router: &Router, keys: &[OrderKe
     let records = router.store.read_open_orders(keys).await.map_err(store_unavailable)?;
     let mut orders = Vec::with_capacity(records.len());
     for record in records.into_iter().flatten() {
-        if record.document.is_empty() {
-            // It has ended in the meantime.
+        // It has ended in the meantime, or it was not sent and its submission is being withdrawn: nothing of it is open.
+        if record.document.is_empty() || record.stage == RecordStage::Releasing {
             continue;
         }
         match order_from_document(&record.document) {

@@ -8,7 +8,7 @@ use crate::store::rebuild::fold::{FoldProgress, FoldedState};
 use crate::store::rebuild::lease::StoreRebuild;
 use crate::telemetry::MetricId;
 use crate::worker::rebuild::error::StoreRebuildError;
-use crate::worker::rebuild::fold_journal::{FoldPace, fold_journal};
+use crate::worker::rebuild::fold_journal::{FoldPace, FoldSource, fold_journal};
 use crate::worker::router::Router;
 use crate::worker::snapshots::read::read_newest_valid;
 use crate::worker::stop_point;
@@ -45,7 +45,7 @@ pub(super) async fn load_from_journal(
 }
 
 /// Folds the journal onto its newest valid snapshot. Returns the snapshot's sequence, 0 without one, and the state.
-async fn fold_from_snapshot(router: &Router) -> Result<(u64, FoldedState), StoreRebuildError> {
+pub(super) async fn fold_from_snapshot(router: &Router) -> Result<(u64, FoldedState), StoreRebuildError> {
     let extent = router.journal_reader.read_extent().await?;
     let base = match router.snapshots.stream.read_manifests().await {
         Ok(stored) => Box::pin(read_newest_valid(router, &stored, &extent)).await.0,
@@ -56,6 +56,7 @@ async fn fold_from_snapshot(router: &Router) -> Result<(u64, FoldedState), Store
         }
     };
     let from = base.progress.sequence;
-    let folded = Box::pin(fold_journal(router, base, extent.last_sequence, FoldPace::Full)).await?;
+    let source = FoldSource::of(router);
+    let folded = Box::pin(fold_journal(&source, base, extent.last_sequence, FoldPace::Full)).await?;
     Ok((from, folded.state))
 }

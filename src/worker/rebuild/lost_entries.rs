@@ -2,6 +2,7 @@
 //! whose earlier reports are lost is booked from its first one that is left.
 
 use crate::bus::connection::BusError;
+use crate::bus::journal::JournalReader;
 use crate::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use crate::worker::journaling::order_document::load_stored_order;
 use crate::worker::rebuild::error::StoreRebuildError;
@@ -12,8 +13,7 @@ use crate::worker::router::Router;
 ///
 /// # Errors
 /// [`StoreRebuildError::JournalIncomplete`] if not; any error of the journal.
-pub(super) async fn check_accepted(router: &Router, from: u64, to: u64) -> Result<(), StoreRebuildError> {
-    let reader = &router.journal_reader;
+pub(super) async fn check_accepted(reader: &JournalReader, from: u64, to: u64) -> Result<(), StoreRebuildError> {
     let accepted = reader.read_accepted_loss().await?;
     if accepted.is_some_and(|(event, _)| event.covers_gap(from, to)) {
         tracing::warn!(
@@ -53,7 +53,7 @@ pub(super) async fn include_lost_versions(
     }
     let whole = from_nothing(report)?;
     let earlier = ConflictingOrder {
-        order: load_stored_order(router, &record).await?,
+        order: load_stored_order(&router.journal_reader, &record).await?,
     };
     store
         .replay_orders_with_conflicts(target.rebuild(), &[whole], Some(&earlier))

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use uuid::Uuid;
 
@@ -10,14 +11,17 @@ use crate::bus::connection::BusError;
 use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
 use crate::domain::order_key::OrderKey;
+use crate::store::orders::read::StoredOrder;
 use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use crate::store::rebuild::submissions::SubmissionReplay;
-use crate::wire::journal_report::{decode_journal_report, read_settlement_header};
+use crate::wire::journal_report::{SettlementHeader, decode_journal_report, read_settlement_header};
+use crate::wire::journaled_submission::decode_submission;
 use crate::wire::settlement::InvalidSettledQuantity;
-use crate::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND, decode_submission};
+use crate::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND};
 use crate::worker::adjustments::booking::booking_from_event;
 use crate::worker::journaling::order_document::load_stored_order;
+use crate::worker::journaling::report_entry;
 use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::lost_entries;
 use crate::worker::rebuild::replay_target::ReplayTarget;
@@ -153,14 +157,22 @@ async fn try_replace_with_earlier(
                 .await?,
         ));
     }
-    if router.places_at_venue(&event.order.broker) {
+    if router.places_at_venue(&event.order) {
         tracing::error!(
             %first, %stored,
             "two orders or effects have one id, and both may be at their venue: compare with the venue and adjust the account"
         );
         return Ok(Some(0));
     }
-    let order = load_stored_order(router, &record).await?;
+    if record.known.journaled_version < record.known.version {
+        // Only the journal says which of the two came first.
+        journal_waiting_events(router, target, &record).await?;
+        let replayed = router
+            .store
+            .replay_orders_with_conflicts(target.rebuild(), events, None);
+        return Ok(without_conflict(replayed.await?));
+    }
+    let order = load_stored_order(&router.journal_reader, &record).await?;
     let whole = lost_entries::from_nothing(event)?;
     let conflicting = ConflictingOrder { order };
     let replayed = router
@@ -177,6 +189,56 @@ async fn try_replace_with_earlier(
         );
     }
     Ok(replayed)
+}
+
+/// Appends the events of a stored order that the journal may not have, and puts them into the store as journaled. An event
+/// that was appended before is the same event.
+async fn journal_waiting_events(
+    router: &Router,
+    target: ReplayTarget<'_>,
+    record: &StoredOrder,
+) -> Result<(), StoreRebuildError> {
+    let Some(last) = record.pending_events.last() else {
+        return Ok(());
+    };
+    let (last, _) = report_from_body(&last.body, 0).map_err(StoreRebuildError::Journal)?;
+    let entries = report_entry::journal_entries(&last.order, &record.pending_events, None);
+    let appended = router.journal_writer.append_in_order(entries).await;
+    let sequences = appended.map_err(|error| StoreRebuildError::Journal(error.to_string()))?;
+    for (event, sequence) in record.pending_events.iter().zip(sequences) {
+        let (event, _) = report_from_body(&event.body, sequence).map_err(StoreRebuildError::Journal)?;
+        let events = std::slice::from_ref(&event);
+        router
+            .store
+            .replay_orders_with_conflicts(target.rebuild(), events, None)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Returns a report to replay from its document, and what identifies its settlement.
+///
+/// # Errors
+/// What is wrong with the document.
+pub(in crate::worker) fn report_from_body(
+    body: &Bytes,
+    sequence: u64,
+) -> Result<(OrderReplay, SettlementHeader), String> {
+    let (order, settlement) = decode_journal_report(body).map_err(|error| error.to_string())?;
+    let deltas = settlement.deltas.try_into();
+    let header = SettlementHeader {
+        id: settlement.id,
+        epoch: Some(settlement.epoch),
+    };
+    let event = OrderReplay {
+        order,
+        deltas: deltas.map_err(|error: InvalidSettledQuantity| error.to_string())?,
+        booked_on: settlement.booked_on,
+        earlier_days: Vec::new(),
+        sequence,
+        document: body.clone(),
+    };
+    Ok((event, header))
 }
 
 /// Replays the journal's entries from `first_sequence` to `last_sequence`, both included.
@@ -201,7 +263,7 @@ pub(in crate::worker) async fn replay_range(
     while let Some(entry) = entries.next().await {
         let entry = match entry {
             Err(BusError::JournalGap { from, to }) => {
-                lost_entries::check_accepted(router, from, to).await?;
+                lost_entries::check_accepted(&router.journal_reader, from, to).await?;
                 has_lost_entries = true;
                 continue;
             }
@@ -282,18 +344,14 @@ pub(super) async fn replay_submissions_of(
 pub(super) fn item_from_entry(entry: StoredEntry) -> Result<Option<(ReplayItem, i64)>, StoreRebuildError> {
     let unreadable = |error| StoreRebuildError::Journal(format!("the journal's entry {}: {error}", entry.sequence));
     if subjects::is_report(&entry.subject) {
-        let (order, settlement) = decode_journal_report(&entry.body).map_err(unreadable)?;
-        let event = OrderReplay {
-            order,
-            deltas: settlement.deltas.try_into().map_err(|error: InvalidSettledQuantity| {
-                StoreRebuildError::Journal(format!("the journal's entry {}: {error}", entry.sequence))
-            })?,
-            booked_on: settlement.booked_on,
-            earlier_days: Vec::new(),
-            sequence: entry.sequence,
-            document: entry.body,
-        };
-        return Ok(Some((ReplayItem::Report(event, settlement.id), settlement.epoch)));
+        let event = report_from_body(&entry.body, entry.sequence);
+        let (event, settlement) = event.map_err(|problem| {
+            StoreRebuildError::Journal(format!("the journal's entry {}: {problem}", entry.sequence))
+        })?;
+        return Ok(Some((
+            ReplayItem::Report(event, settlement.id),
+            settlement.epoch.unwrap_or_default(),
+        )));
     }
     let is_released = match subjects::parse_event_kind(&entry.subject) {
         Some(SUBMITTING_EVENT_KIND) => false,

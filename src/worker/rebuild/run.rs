@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::bus::journal::JournalExtent;
 use crate::domain::time::Timestamp;
 use crate::repeated_log::log_at_intervals;
@@ -9,9 +11,10 @@ use crate::store::StoreError;
 use crate::store::control::operator_state::OperatorStateOutcome;
 use crate::store::orders::read::StoredOrder;
 use crate::store::orders::record::RecordStage;
-use crate::store::rebuild::epoch::{BeginRebuildOutcome, StoreStatus};
+use crate::store::rebuild::epoch::{BeginRebuildOutcome, RebuildScope, StoreStatus};
 use crate::store::rebuild::lease::StoreRebuild;
-use crate::worker::control::{limits_journal, locks_journal, operator_state_journal};
+use crate::worker::control::{limits_journal, locks_journal, operator_state_journal, switch_journal};
+use crate::worker::journaling::append::CONFIRM_AFTER;
 use crate::worker::journaling::order_document::order_from_document;
 use crate::worker::rebuild::error::StoreRebuildError;
 use crate::worker::rebuild::from_nothing;
@@ -25,7 +28,7 @@ use crate::worker::trading_day::roll;
 /// How often the lease of a rebuild is extended.
 const LEASE_EXTENSION_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Rebuilds the store from the journal: an empty one from the start, any other from its watermark on. Returns the late
+/// Rebuilds the store from the journal: an empty one, or everything, from the start, any other from its watermark on. Returns the late
 /// events to follow up.
 ///
 /// # Errors
@@ -34,16 +37,27 @@ pub(super) async fn rebuild_store(
     router: &Router,
     status: &StoreStatus,
     extent: &JournalExtent,
+    scope: RebuildScope,
 ) -> Result<Option<LateEventFollowUp>, StoreRebuildError> {
-    if extent.first_sequence > status.journal_sequence + 1
+    let known_sequence = match scope {
+        RebuildScope::Missing => status.journal_sequence,
+        RebuildScope::Whole => 0,
+    };
+    if extent.first_sequence > known_sequence + 1
         && let Some(loss) = router.journal_reader.find_unaccepted_loss(extent).await?
     {
         return Err(StoreRebuildError::JournalIncomplete(loss));
     }
-    let rebuild = match router.store.begin_rebuild(status).await? {
+    let begun = match scope {
+        RebuildScope::Missing => router.store.begin_rebuild(status).await?,
+        RebuildScope::Whole => router.store.begin_whole_rebuild(status).await?,
+    };
+    let rebuild = match begun {
         BeginRebuildOutcome::Acquired(rebuild) => rebuild,
         BeginRebuildOutcome::Busy => return Err(StoreRebuildError::Busy),
         BeginRebuildOutcome::ForeignSchema(found) => return Err(StoreRebuildError::foreign_schema(&found)),
+        // It was rebuilt since its status was read: for a rebuild of everything that is another store.
+        BeginRebuildOutcome::AlreadyRebuilt if scope == RebuildScope::Whole => return Err(StoreRebuildError::Busy),
         BeginRebuildOutcome::AlreadyRebuilt => {
             let status = router.store.read_status().await?;
             router
@@ -54,12 +68,16 @@ pub(super) async fn rebuild_store(
     };
     if status.epoch.is_empty() && extent.last_sequence == 0 {
         tracing::info!("setting up the shared state of a new router");
-    } else if rebuild.journal_sequence >= extent.last_sequence {
-        tracing::info!("Redis was restarted and holds everything that is on the journal");
+    } else if !rebuild.is_from_nothing && rebuild.journal_sequence >= extent.last_sequence {
+        tracing::info!("Redis was restarted or failed over, and holds everything that is on the journal");
     } else {
         log_at_intervals!(
             warn,
-            from = rebuild.journal_sequence + 1,
+            from = if rebuild.is_from_nothing {
+                1
+            } else {
+                rebuild.journal_sequence + 1
+            },
             to = extent.last_sequence,
             found = status.epoch,
             "rebuilding the shared state from the journal"
@@ -98,6 +116,7 @@ async fn rebuild_from_journal(
     rebuild: &StoreRebuild,
     status: &StoreStatus,
 ) -> Result<LateEventFollowUp, StoreRebuildError> {
+    let begun_at = Instant::now();
     let (mut next, mut newest_epoch) = if rebuild.is_from_nothing {
         let loaded = Box::pin(from_nothing::load_from_journal(router, rebuild)).await?;
         (loaded.sequence + 1, loaded.newest_epoch)
@@ -110,7 +129,13 @@ async fn rebuild_from_journal(
     let extent = loop {
         let extent = router.journal_reader.read_extent().await?;
         if extent.last_sequence < next {
-            break extent;
+            // What workers of the epoch before have booked and journal in time is read: they reply without asking.
+            let left = CONFIRM_AFTER.saturating_sub(begun_at.elapsed());
+            if extent.last_sequence == 0 || left.is_zero() {
+                break extent;
+            }
+            tokio::time::sleep(left).await;
+            continue;
         }
         let replayed =
             replay::replay_range(router, ReplayTarget::Rebuilding(rebuild), next, extent.last_sequence).await?;
@@ -120,6 +145,7 @@ async fn rebuild_from_journal(
     limits_journal::restore_limits(router, rebuild).await?;
     restore_router_state(router, rebuild).await?;
     locks_journal::apply_journaled_locks(router, Some(rebuild), 0).await?;
+    switch_journal::apply_journaled_switches(router, Some(rebuild), 0).await?;
     roll::restore_day(&router.store, &router.journal_reader, rebuild).await?;
     let epoch = Timestamp::now()
         .as_milliseconds()
@@ -169,7 +195,7 @@ async fn release_stale_claim(
             return Ok(false);
         }
     };
-    if !router.places_at_venue(&order.broker) {
+    if !router.places_at_venue(&order) {
         return Ok(router.store.release_claim_for_rebuild(rebuild, &order, lease).await?);
     }
     // Its submission may be journaled: the release is journaled, too, once the store is rebuilt.

@@ -14,7 +14,7 @@ use crate::store::rebuild::fold::FoldedState;
 use crate::telemetry::{MetricId, duration_micros};
 use crate::worker::periodic::repeat_every;
 use crate::worker::rebuild::error::StoreRebuildError;
-use crate::worker::rebuild::fold_journal::{FoldPace, fold_journal};
+use crate::worker::rebuild::fold_journal::{FoldPace, FoldSource, fold_journal};
 use crate::worker::router::Router;
 use crate::worker::snapshots::failure::SnapshotFailure;
 use crate::worker::snapshots::read::read_newest_valid;
@@ -106,7 +106,8 @@ async fn make_snapshot(router: &Router, extent: &JournalExtent, covered: u64) ->
         .every_entries
         .saturating_mul(MAX_INTERVALS_PER_SNAPSHOT);
     let last = extent.last_sequence.min(base.progress.sequence.saturating_add(most));
-    let folded = Box::pin(fold_journal(router, base, last, FoldPace::Background)).await?;
+    let source = FoldSource::of(router);
+    let folded = Box::pin(fold_journal(&source, base, last, FoldPace::Background)).await?;
     let Some(journal_entry_sha256) = folded.last_entry_sha256 else {
         return Ok(());
     };

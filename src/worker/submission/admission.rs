@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use crate::bus::request::BusRequest;
+use crate::config::guards::Guard;
 use crate::domain::daily_pnl::DailyPnl;
-use crate::domain::id::OrderIdPrefix;
+use crate::domain::id::{BrokerId, OrderIdPrefix};
 use crate::domain::instrument::Instrument;
 use crate::domain::intent::Intent;
 use crate::domain::intent_lifetime::{DeadlineTooFarAhead, IntentLifetime};
@@ -94,7 +95,11 @@ pub fn intent_lifetime(router: &Router, call: &BusRequest, intent: &Intent) -> I
     } else {
         router.default_deadlines.request
     };
-    IntentLifetime::new([call.deadline, intent.expires_at], call.received_at, default)
+    let given = match Guard::Deadline.is_off() {
+        true => [None, None],
+        false => [call.deadline, intent.expires_at],
+    };
+    IntentLifetime::new(given, call.received_at, default)
 }
 
 /// Returns what happens to the intent if its id is new.
@@ -117,9 +122,13 @@ fn build_candidate(
         Fault::for_field(FaultCode::InvalidField, "expires_at", rule)
     })?;
     check_mode(intent, mode)?;
+    if mode == Mode::Live && !lifetime.is_requested && router.default_deadlines.is_required_in_live {
+        let rule = "(or the header Deadline) is required in live: a late order must not be sent; nothing was sent";
+        return Err(Fault::for_field(FaultCode::InvalidField, "expires_at", rule));
+    }
     router.journal_capacity.check("new orders", "nothing was sent")?;
     let limits = &context.control.limits;
-    let (instrument, prefix) = find_instrument(router, limits, intent)?;
+    let (instrument, prefix) = find_instrument(router, limits, intent, mode)?;
     check_steps(instrument, intent)?;
     let (reference_price, has_reference) = resolve_reference_price(router, instrument, intent, context)?;
     let valuation_price = intent.price.unwrap_or(reference_price);
@@ -141,6 +150,7 @@ fn build_candidate(
         reference_price,
         has_market_price: has_reference,
         reservation: &reservation,
+        is_replacement: false,
         limits: &limits.risk,
         control: &context.control,
         daily_pnl: &context.day_pnl,
@@ -174,7 +184,7 @@ fn check_steps(instrument: &Instrument, intent: &Intent) -> Result<(), Fault> {
 
 /// Returns the price that the order is valued at, and whether it is the market's. Without a market price, a limit order
 /// is valued at its limit, and a market order is refused: no order is valued at zero.
-fn resolve_reference_price(
+pub(in crate::worker) fn resolve_reference_price(
     router: &Router,
     instrument: &Instrument,
     intent: &Intent,
@@ -205,19 +215,18 @@ fn check_mode(intent: &Intent, active_mode: Mode) -> Result<(), Fault> {
     }
 }
 
-fn find_instrument<'a>(
+/// Returns the instrument of an intent, and the prefix of its broker's order ids.
+///
+/// # Errors
+/// A broker, venue, time in force or symbol that no task of this worker takes.
+pub(in crate::worker) fn find_instrument<'a>(
     router: &Router,
     limits: &'a EnforcedLimits,
     intent: &Intent,
+    mode: Mode,
 ) -> Result<(&'a Instrument, OrderIdPrefix), Fault> {
-    let broker = router.brokers.get(&intent.broker).ok_or_else(|| {
-        let brokers: Vec<&str> = router.brokers.keys().map(|broker| broker.as_str()).collect();
-        Fault::for_field(
-            FaultCode::UnknownBroker,
-            "broker",
-            format!("is {}; the brokers are {}", intent.broker, brokers.join(", ")),
-        )
-    })?;
+    let broker = router.brokers.get(&intent.broker, mode, &intent.account_id);
+    let broker = broker.ok_or_else(|| missing_broker_fault(router, intent, mode))?;
     let capabilities = broker.capabilities();
     if !capabilities.venues.contains(&intent.venue) {
         let detail = format!("is {}, which is not a venue of {}", intent.venue, intent.broker);
@@ -232,4 +241,21 @@ fn find_instrument<'a>(
         Fault::for_field(FaultCode::UnsupportedPair, "symbol", detail)
     })?;
     Ok((instrument, capabilities.order_id_prefix))
+}
+
+/// Returns the fault of an intent that no task of this worker takes.
+fn missing_broker_fault(router: &Router, intent: &Intent, mode: Mode) -> Fault {
+    if router.brokers.contains(&intent.broker) {
+        let detail = format!(
+            "the account {} has no {mode} venue at {}: brokers.{}_live.keys names no key for it; nothing was sent",
+            intent.account_id, intent.broker, intent.broker
+        );
+        return Fault::new(FaultCode::ModeUnavailable, detail);
+    }
+    let brokers: Vec<&str> = router.brokers.ids().map(BrokerId::as_str).collect();
+    Fault::for_field(
+        FaultCode::UnknownBroker,
+        "broker",
+        format!("is {}; the brokers are {}", intent.broker, brokers.join(", ")),
+    )
 }

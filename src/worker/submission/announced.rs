@@ -8,12 +8,14 @@ use crate::domain::id::LeaseToken;
 use crate::domain::metadata::Metadata;
 use crate::domain::order::Order;
 use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::replace::LegWord;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::{DueAction, DueTask, VenueOrderState, VenueReport};
 use crate::fault::{Fault, FaultCode};
 use crate::store::orders::read::StoredOrder;
 use crate::store::orders::submission::WithdrawalStage;
-use crate::wire::submission::{RELEASED_EVENT_KIND, SubmissionEvent, decode_submission};
+use crate::wire::journaled_submission::{build_submission_event, decode_submission};
+use crate::wire::submission::RELEASED_EVENT_KIND;
 use crate::worker::faults::{bus_unavailable, store_unavailable, unreadable_document};
 use crate::worker::journaling::append;
 use crate::worker::journaling::order_document::order_from_document;
@@ -22,7 +24,7 @@ use crate::worker::router::Router;
 
 /// Returns the event that releases an order.
 pub fn encode_release_event(order: &Order, lease: &LeaseToken, epoch: i64) -> Bytes {
-    SubmissionEvent::of(order, lease, epoch, Metadata::new())
+    build_submission_event(order, lease, epoch, Metadata::new())
         .encode()
         .into()
 }
@@ -78,6 +80,7 @@ pub fn unknown_outcome_report(router: &Router, reason: &str) -> VenueReport {
         fills: Vec::new(),
         state: VenueOrderState::Unknown(Reason::new(ReasonCode::OutcomeUnknown, reason)),
         cumulative_quantity: None,
+        legs: LegWord::default(),
         due: Some(DueTask {
             at: Timestamp::now().saturating_add(router.inquiry_settings.first_retry_delay()),
             action: DueAction::Inquire,

@@ -226,7 +226,7 @@ impl<'a> ClaimEvaluation<'a> {
 }
 
 /// Sets the locks of the losses that an order has met: those of its view, and those that fills have made since.
-async fn lock_breaches(
+pub(in crate::worker) async fn lock_breaches(
     router: &Router,
     context: &RiskContext,
     intent: &Intent,
@@ -259,7 +259,7 @@ async fn record_decision(router: &Router, order: Order, figures: Metadata) -> Re
 }
 
 /// Returns a request of the reserve script about an order.
-pub(super) fn reserve_request(order: &Order, action: ReserveAction) -> ReserveRequest {
+pub(in crate::worker) fn reserve_request(order: &Order, action: ReserveAction) -> ReserveRequest {
     ReserveRequest {
         key: order.key(),
         order_id: order.order_id.clone(),
@@ -270,7 +270,7 @@ pub(super) fn reserve_request(order: &Order, action: ReserveAction) -> ReserveRe
 }
 
 /// Returns the fault of a reply that neither claims nor decides an order.
-pub(super) fn reserve_fault(reserved: &ReserveOutcome) -> Fault {
+pub(in crate::worker) fn reserve_fault(reserved: &ReserveOutcome) -> Fault {
     let detail = match reserved {
         ReserveOutcome::DenialBudgetUsed => {
             let detail = "the account has had as many orders denied within this hour as are recorded; this one is denied, \

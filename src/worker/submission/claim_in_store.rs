@@ -8,6 +8,7 @@ use crate::brokers::port::BookError;
 use crate::domain::order_terms::Mode;
 use crate::domain::quantity::QuantityUnits;
 use crate::domain::reason::Reason;
+use crate::domain::replace::LegWord;
 use crate::domain::venue_report::{VenueOrderState, VenueReport};
 use crate::fault::{Fault, FaultCode};
 use crate::risk::{ApprovedUnderCaps, CapReadings, RiskDecision};
@@ -38,7 +39,7 @@ pub(super) struct PlannedOrder {
 /// Returns what the order's venue would report, if the venue is the store and no rule stops the order before the shared
 /// sums are read.
 pub(super) fn plan(router: &Router, evaluation: &ClaimEvaluation<'_>) -> Option<PlannedOrder> {
-    let broker = router.brokers.get(&evaluation.intent.broker)?;
+    let broker = router.brokers.of_order(&evaluation.candidate.order)?;
     let is_in_store = |capabilities: &BrokerCapabilities| capabilities.effects == Effects::InStore;
     if evaluation.candidate.order.mode != Mode::Paper || !is_in_store(broker.capabilities()) {
         return None;
@@ -59,6 +60,7 @@ fn rejection(reason: Reason) -> VenueReport {
         fills: Vec::new(),
         state: VenueOrderState::Rejected(reason),
         cumulative_quantity: None,
+        legs: LegWord::default(),
         due: None,
     }
 }
@@ -100,7 +102,7 @@ pub(super) async fn book(
         let refused = match outcome {
             ReserveOutcome::Booked(readings, booked) => {
                 publish_alerts(router, evaluation, &readings);
-                let effect = prepared.into_booked(&readings.text, &booked);
+                let effect = prepared.into_booked(&readings.text, booked);
                 return Ok(ClaimAttempt::Completed(ClaimOutcome::Booked(Box::new(effect))));
             }
             ReserveOutcome::BookedBefore => {
@@ -134,7 +136,7 @@ fn plan_again(
     planned: &PlannedOrder,
     position: QuantityUnits,
 ) -> Result<VenueReport, Fault> {
-    let broker = router.brokers.get(&evaluation.intent.broker);
+    let broker = router.brokers.of_order(&evaluation.candidate.order);
     let report = broker.and_then(|broker| broker.plan(&planned.approved, Some(position)));
     let report = report.ok_or_else(|| Fault::new(FaultCode::BrokerUnavailable, "the broker has no plan any more"))?;
     Ok(report.unwrap_or_else(rejection))

@@ -56,7 +56,7 @@ impl<'a> IntentMeasurement<'a> {
             .telemetry
             .observe_stage(PipelineStage::Total, self.queue_wait + self.started_at.elapsed());
         let broker = call.broker.as_deref().unwrap_or(telemetry::NO_LABEL);
-        let broker = telemetry::broker_label(broker, router.brokers.keys());
+        let broker = telemetry::broker_label(broker, router.brokers.ids());
         let (outcome, code) = outcome_labels(source, outcome);
         router
             .telemetry

@@ -28,7 +28,7 @@ pub(in crate::worker) async fn release_unsent(
 ) -> Result<SubmissionOutcome, Fault> {
     let fault = not_sent_fault(intent, placement, reason);
     // After a full queue no adapter has seen the order: nothing of it is on the journal.
-    if fault.code != FaultCode::QueueFull && router.places_at_venue(&intent.broker) {
+    if fault.code != FaultCode::QueueFull && router.places_at_venue(&placement.order) {
         return release_announced_order(router, intent, placement, fault).await;
     }
     match router.store.release_claim(&placement.order, &placement.lease).await {
@@ -70,7 +70,7 @@ async fn confirm_unsent(
 }
 
 /// Returns the fault of an order that was not sent because trading was halted.
-pub(super) fn trading_halted() -> Fault {
+pub(in crate::worker) fn trading_halted() -> Fault {
     Fault::new(FaultCode::TradingHalted, HALTED_BEFORE_SENDING)
 }
 

@@ -45,7 +45,7 @@ impl SubmissionOutcome {
             status: OrderStatus::Unknown,
             version: 0,
             reason: Some(Reason::new(code, message)),
-            ..ExecutionReport::of(order)
+            ..ExecutionReport::from(order)
         })
     }
 

@@ -6,7 +6,7 @@
 //! 3. **Send** the approved order to its broker.
 //! 4. **Settle** what the venue reported, in one script ([`settlement`]). Where the venue is the store, as for paper
 //!    orders, claim and settlement are one script, and nothing is sent.
-//! 5. **Journal** the report ([`append`]), and only then **reply**.
+//! 5. **Journal** the report ([`journaled_outcome`]), and only then **reply**.
 //!
 //! The process may die after any step. Before the claim nothing has happened. A claim whose worker died is released
 //! when its lease expires. A settled report is in the outbox, and any worker journals it. A reply carries only a
@@ -21,13 +21,13 @@ use crate::domain::intent::Intent;
 use crate::domain::intent_lifetime::IntentLifetime;
 use crate::domain::order::Order;
 use crate::domain::reason::ReasonCode;
+use crate::domain::replace::LegWord;
 use crate::domain::venue_report::{OutboxEntry, VenueOrderState, VenueReport};
 use crate::fault::{Fault, FaultCode};
 use crate::risk::Approved;
 use crate::telemetry::PipelineStage;
 use crate::wire::report::ExecutionReport;
-use crate::worker::journaling::append;
-use crate::worker::journaling::settlement;
+use crate::worker::journaling::{append, journaled_outcome, settlement};
 use crate::worker::router::Router;
 use crate::worker::stop_point;
 use crate::worker::submission::admission;
@@ -38,6 +38,7 @@ use crate::worker::submission::measurement::{IntentMeasurement, OutcomeSource};
 use crate::worker::submission::not_sent;
 use crate::worker::submission::outcome::SubmissionOutcome;
 use crate::worker::submission::unknown_outcome;
+use crate::worker::trace;
 
 /// How often one call evaluates an intent again because its id was known and has been released since.
 const MAX_EVALUATIONS: usize = 8;
@@ -91,9 +92,7 @@ async fn claim_and_send(
         stop_point::reach("before_reserve");
         let started_at = Instant::now();
         let claimed = claim::claim_order(router, intent, lifetime).await;
-        router
-            .telemetry
-            .observe_stage(PipelineStage::Reserve, started_at.elapsed());
+        trace::record_stage(&router.telemetry, PipelineStage::Reserve, started_at.elapsed());
         match claimed {
             Err(fault) => return (OutcomeSource::New, Err(fault)),
             Ok(ClaimOutcome::Known(known)) => {
@@ -105,12 +104,15 @@ async fn claim_and_send(
                 }
             }
             Ok(ClaimOutcome::Decided(order, document)) => {
-                return (OutcomeSource::Decided, journal_decision(router, &order, document).await);
+                return (
+                    OutcomeSource::Decided,
+                    journal_decision(router, &order, document, started_at).await,
+                );
             }
             Ok(ClaimOutcome::Booked(booked)) => {
                 return (
                     OutcomeSource::New,
-                    append::journal_and_build_outcome(router, &booked).await,
+                    journaled_outcome::journal_and_build_outcome(router, &booked).await,
                 );
             }
             Ok(ClaimOutcome::Unconfirmed(placement, reason)) => {
@@ -130,15 +132,27 @@ async fn claim_and_send(
 }
 
 /// Journals a decision that sends nothing, and returns it: the problem of a denial, or the report of a dry run.
-async fn journal_decision(router: &Router, order: &Order, document: Vec<u8>) -> Result<SubmissionOutcome, Fault> {
+///
+/// # Errors
+/// The denial; a decision that is not journaled, or not known to count.
+async fn journal_decision(
+    router: &Router,
+    order: &Order,
+    document: Vec<u8>,
+    started_at: Instant,
+) -> Result<SubmissionOutcome, Fault> {
     let pending = vec![OutboxEntry {
         version: order.version,
         body: document.into(),
         settlement_id: None,
     }];
-    let appended = append::append_and_mark(router, order, &pending).await;
-    let sequence = appended.map_err(|error| {
+    let appended = append::append_and_mark(router, order, &pending, started_at).await;
+    let appended = appended.map_err(|error| {
         let detail = format!("the order was decided on and not sent, but the decision is not journaled yet: {error}");
+        Fault::new(FaultCode::PersistenceFailed, detail)
+    })?;
+    let sequence = appended.into_confirmed().await.ok_or_else(|| {
+        let detail = "the decision was journaled late, and the shared state has not confirmed that it counts";
         Fault::new(FaultCode::PersistenceFailed, detail)
     })?;
     match order.reason.as_ref().and_then(Fault::from_risk_reason) {
@@ -146,7 +160,7 @@ async fn journal_decision(router: &Router, order: &Order, document: Vec<u8>) -> 
             journal_sequence: Some(sequence),
             ..denial
         }),
-        None => Ok(SubmissionOutcome::journaled(ExecutionReport::of(order), sequence)),
+        None => Ok(SubmissionOutcome::journaled(ExecutionReport::from(order), sequence)),
     }
 }
 
@@ -157,18 +171,16 @@ async fn send_to_broker(
     approved: Approved<Placement>,
 ) -> Result<SubmissionOutcome, Fault> {
     let placement = approved.inner().clone();
-    let Some(broker) = router.brokers.get(&intent.broker) else {
+    let Some(broker) = router.brokers.of_order(&placement.order) else {
         let reason = NotSentReason::Unavailable("the broker is not configured".into());
         return not_sent::release_unsent(router, intent, &placement, reason).await;
     };
     let started_at = Instant::now();
     let outcome = broker.place(approved).await;
-    router
-        .telemetry
-        .observe_stage(PipelineStage::Broker, started_at.elapsed());
+    trace::record_stage(&router.telemetry, PipelineStage::Broker, started_at.elapsed());
     match outcome {
         PlaceOutcome::Acknowledged(VenueAcknowledgement::Booked(booked)) => {
-            append::journal_and_build_outcome(router, &booked).await
+            journaled_outcome::journal_and_build_outcome(router, &booked).await
         }
         PlaceOutcome::Acknowledged(VenueAcknowledgement::Reported(report)) => {
             settle_and_journal(router, intent, &placement, report).await
@@ -179,6 +191,7 @@ async fn send_to_broker(
                 fills: Vec::new(),
                 state: VenueOrderState::Rejected(reason),
                 cumulative_quantity: None,
+                legs: LegWord::default(),
                 due: None,
             };
             settle_and_journal(router, intent, &placement, report).await
@@ -199,7 +212,7 @@ async fn settle_and_journal(
 ) -> Result<SubmissionOutcome, Fault> {
     let (order, readings) = (&placement.order, placement.figures.clone());
     match settlement::settle_venue_report(&router.settler, order, report, readings).await {
-        Ok(booked) => append::journal_and_build_outcome(router, &booked).await,
+        Ok(booked) => journaled_outcome::journal_and_build_outcome(router, &booked).await,
         // Another worker has settled the same report.
         Err(BookError::NothingNew | BookError::Ended) => {
             let message = "another worker settled the venue's report";

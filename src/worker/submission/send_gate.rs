@@ -8,10 +8,12 @@ use crate::brokers::adapter::{NotSentReason, Placement};
 use crate::brokers::port::{SendGate, SubmissionReceipt};
 use crate::bus::journal::{AppendError, JournalEntry, JournalWriter};
 use crate::bus::subjects;
+use crate::config::guards::Guard;
 use crate::domain::time::Timestamp;
 use crate::store::orders::submission::{StartSendingOutcome, StartSendingRequest};
 use crate::store::{Store, StoreError};
-use crate::wire::submission::{SUBMITTING_EVENT_KIND, SubmissionEvent};
+use crate::wire::journaled_submission::build_submission_event;
+use crate::wire::submission::SUBMITTING_EVENT_KIND;
 
 /// How often the step from `claimed` to `sending` is sent if its reply is lost. The script recognizes a repetition by
 /// its timestamp.
@@ -41,11 +43,14 @@ impl SendGate for JournaledSendGate {
         let entry = JournalEntry {
             subject: subjects::event(SUBMITTING_EVENT_KIND, Some(&order.account_id)),
             message_id: format!("{}:{SUBMITTING_EVENT_KIND}:{}", order.order_id, lease.as_str()),
-            body: SubmissionEvent::of(order, lease, epoch, placement.figures.clone())
+            body: build_submission_event(order, lease, epoch, placement.figures.clone())
                 .encode()
                 .into(),
             headers: Vec::new(),
         };
+        if Guard::SubmissionEvent.is_off() {
+            return Ok(SubmissionReceipt { sequence: 0 });
+        }
         let appended = self.journal.append(entry).await;
         if matches!(appended, Err(AppendError::Behind { .. })) {
             self.store.leave_epoch();
@@ -77,7 +82,7 @@ impl SendGate for JournaledSendGate {
                 Ok(StartSendingOutcome::LeaseLost) => return Err(NotSentReason::LeaseLost),
                 Ok(StartSendingOutcome::Halted) => return Err(NotSentReason::Halted),
                 Ok(StartSendingOutcome::DeadlinePassed) => return Err(NotSentReason::DeadlinePassed),
-                Err(error @ (StoreError::Stale(_) | StoreError::NotExecuted(_))) => {
+                Err(error @ (StoreError::Stale(_) | StoreError::NotExecuted(_) | StoreError::Settings(_))) => {
                     return Err(NotSentReason::Unavailable(error.to_string()));
                 }
                 Err(error) => reason = error.to_string(),

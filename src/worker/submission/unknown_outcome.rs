@@ -5,7 +5,7 @@ use crate::domain::intent::Intent;
 use crate::domain::reason::ReasonCode;
 use crate::fault::Fault;
 use crate::store::orders::record::RecordStage;
-use crate::worker::journaling::append;
+use crate::worker::journaling::journaled_outcome;
 use crate::worker::journaling::settlement;
 use crate::worker::router::Router;
 use crate::worker::submission::announced;
@@ -23,7 +23,7 @@ pub(in crate::worker) async fn settle_or_read(
     placement: &Placement,
     reason: &str,
 ) -> Result<SubmissionOutcome, Fault> {
-    if !router.places_at_venue(&intent.broker) {
+    if !router.places_at_venue(&placement.order) {
         return read_outcome(router, intent, placement, reason).await;
     }
     let settled = settlement::settle_with_lease(
@@ -34,7 +34,7 @@ pub(in crate::worker) async fn settle_or_read(
         placement.figures.clone(),
     );
     match settled.await {
-        Ok(booked) => append::journal_and_build_outcome(router, &booked).await,
+        Ok(booked) => journaled_outcome::journal_and_build_outcome(router, &booked).await,
         // Another worker has found the order in the meantime, or the store is away: the order remains `sending`.
         Err(_) => read_outcome(router, intent, placement, reason).await,
     }

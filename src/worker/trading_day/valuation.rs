@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::bus::journal::{JournalReader, JournalWriter};
-use crate::domain::day_profit::{DayProfit, MarkPrices, PositionSums, ValuationInputs, compute_day_profit};
+use crate::domain::day_profit::{DayProfit, PositionSums, ValuationInputs, compute_day_profit};
+use crate::domain::mark_prices::MarkPrices;
 use crate::domain::order_terms::Mode;
 use crate::domain::time::{Clock, TradingDate};
 use crate::store::Store;

@@ -116,6 +116,19 @@ impl Process {
         self.signal("CONT");
     }
 
+    /// Lets the process make none of its files longer than this; `None` lifts the limit.
+    ///
+    /// # Panics
+    /// When `prlimit` of util-linux is not installed, or the process has ended.
+    pub fn limit_files(&mut self, bytes: Option<u64>) {
+        let most = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let limited = Command::new("prlimit")
+            .args(["--pid", &self.id().to_string(), &format!("--fsize={most}:unlimited")])
+            .status()
+            .expect("running prlimit of util-linux");
+        assert!(limited.success(), "limiting the files of {}", self.name);
+    }
+
     /// Sends a signal by its name without "SIG"; a process that has ended gets none.
     pub fn signal(&mut self, signal: &str) {
         if self.ended().is_none() {

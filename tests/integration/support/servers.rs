@@ -88,7 +88,11 @@ fn launch<K: ServerKind>(kind: &K, port: &PortLease, directory: &Path) -> Proces
         .append(true)
         .open(log_path(directory))
         .expect("a log file");
-    let mut command = kind.command(port.number(), directory);
+    let server = kind.command(port.number(), directory);
+    // A limit on the length of its files is an error to it, as a full disk is, and no signal.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
+    command.arg(server.get_program()).args(server.get_args());
     command
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a second handle"))
@@ -122,6 +126,13 @@ fn log_path(directory: &Path) -> PathBuf {
 
 fn log_text(directory: &Path) -> String {
     std::fs::read_to_string(log_path(directory)).unwrap_or_default()
+}
+
+/// Returns the number in the name of a part with commands, `appendonly.aof.NUMBER.incr.aof`: it rises with each rewrite.
+fn append_only_number(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    let name = name.strip_suffix(".incr.aof")?;
+    name.rsplit('.').next()?.parse().ok()
 }
 
 /// Returns where each command of an append-only file begins: a list of strings in the Redis protocol.
@@ -219,19 +230,27 @@ impl NatsServer {
     }
 }
 
-/// Settings of a [`RedisServer`]: those of `deploy/redis.conf`.
+/// Settings of a [`RedisServer`]: those of `deploy/redis.conf`, and more arguments.
 #[derive(Debug, Default)]
-struct RedisOptions;
+struct RedisOptions {
+    extra_arguments: Vec<String>,
+}
 
 impl ServerKind for RedisOptions {
     const NAME: &'static str = "redis-server";
 
     fn command(&self, port: u16, directory: &Path) -> Command {
         let mut command = Command::new(Self::NAME);
-        command.arg(repository().join("deploy/redis.conf"));
+        // A copy: Sentinels let a server write its configuration again.
+        let config = directory.join("redis.conf");
+        if !config.exists() {
+            std::fs::copy(repository().join("deploy/redis.conf"), &config).expect("copying redis.conf");
+        }
+        command.arg(config);
         command
             .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"])
-            .arg(data_directory(directory));
+            .arg(data_directory(directory))
+            .args(&self.extra_arguments);
         command
     }
 
@@ -250,7 +269,12 @@ pub struct RedisServer(Server<RedisOptions>);
 impl RedisServer {
     /// Starts one and returns when it is ready.
     pub async fn start() -> Self {
-        Self(Server::start(RedisOptions).await)
+        Self::start_with(Vec::new()).await
+    }
+
+    /// Starts one with more arguments and returns when it is ready.
+    pub async fn start_with(extra_arguments: Vec<String>) -> Self {
+        Self(Server::start(RedisOptions { extra_arguments }).await)
     }
 
     /// `redis://127.0.0.1:<port>/`.
@@ -261,8 +285,12 @@ impl RedisServer {
     /// A new connection.
     pub async fn connection(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.url()).expect("a redis address");
+        // The default, half a second, is less than a busy machine may take.
+        let config = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(START_DEADLINE))
+            .set_response_timeout(Some(START_DEADLINE));
         client
-            .get_multiplexed_async_connection()
+            .get_multiplexed_async_connection_with_config(&config)
             .await
             .expect("connecting to redis-server")
     }
@@ -273,11 +301,9 @@ impl RedisServer {
         let directory = data_directory(self.0.directory.path()).join("appendonlydir");
         let files = std::fs::read_dir(directory).expect("the directory of the append-only file");
         let files = files.map(|entry| entry.expect("a file").path());
-        let mut parts: Vec<PathBuf> = files
-            .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
-            .collect();
-        parts.sort();
-        let path = parts.pop().expect("an append-only file");
+        // While Redis rewrites its file there are two parts; only the end of the newest may be missing.
+        let newest = files.filter_map(|path| Some((append_only_number(&path)?, path))).max();
+        let (_, path) = newest.expect("an append-only file");
         let bytes = std::fs::read(&path).expect("reading the append-only file");
         let begins = command_offsets(&bytes);
         let keep = begins.len().saturating_sub(count);
@@ -294,7 +320,63 @@ impl RedisServer {
     }
 }
 
-/// The faults that a test can inject into both servers.
+/// The name by which the Sentinels of tests know the primary.
+pub const SENTINEL_SERVICE: &str = "orders";
+/// The password of the Sentinels of tests.
+const SENTINEL_PASSWORD: &str = "sentinel-test";
+
+/// Settings of a [`SentinelServer`].
+#[derive(Debug)]
+struct SentinelOptions {
+    primary: SocketAddr,
+}
+
+impl ServerKind for SentinelOptions {
+    const NAME: &'static str = "sentinel";
+
+    fn command(&self, port: u16, directory: &Path) -> Command {
+        let path = directory.join("sentinel.conf");
+        if !path.exists() {
+            let (service, primary) = (SENTINEL_SERVICE, self.primary);
+            let config = format!(
+                "requirepass {SENTINEL_PASSWORD}\nsentinel monitor {service} {} {} 2\n\
+                 sentinel down-after-milliseconds {service} 500\nsentinel failover-timeout {service} 5000\n",
+                primary.ip(),
+                primary.port()
+            );
+            std::fs::write(&path, config).expect("writing sentinel.conf");
+        }
+        let mut command = Command::new("redis-server");
+        command.arg(path).arg("--sentinel");
+        command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]);
+        command.arg(data_directory(directory));
+        command
+    }
+
+    async fn answers(address: SocketAddr) -> bool {
+        first_line(address, b"PING\r\n")
+            .await
+            .is_some_and(|line| line.starts_with("-NOAUTH"))
+    }
+}
+
+/// A Sentinel that watches a primary. It asks for a password.
+#[derive(Debug)]
+pub struct SentinelServer(Server<SentinelOptions>);
+
+impl SentinelServer {
+    /// Starts one and returns when it is ready.
+    pub async fn start(primary: SocketAddr) -> Self {
+        Self(Server::start(SentinelOptions { primary }).await)
+    }
+
+    /// `redis://:password@127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("redis://:{SENTINEL_PASSWORD}@{}", self.address())
+    }
+}
+
+/// The faults that a test can inject into a server.
 macro_rules! hardships {
     ($server:ty) => {
         impl $server {
@@ -330,6 +412,11 @@ macro_rules! hardships {
                 self.0.restart().await;
             }
 
+            /// Lets none of its files become longer than this, as a full disk would; `None` lifts the limit.
+            pub fn limit_files(&mut self, bytes: Option<u64>) {
+                self.0.process.limit_files(bytes);
+            }
+
             /// Freezes it (SIGSTOP): connections stay open and silent.
             pub fn pause(&mut self) {
                 self.0.process.pause();
@@ -345,3 +432,4 @@ macro_rules! hardships {
 
 hardships!(NatsServer);
 hardships!(RedisServer);
+hardships!(SentinelServer);

@@ -11,7 +11,9 @@ from ._codec import decode, parse
 from .errors import MalformedReply
 from .models import (
     AdjustmentEvent,
+    BalanceEvent,
     DayEvent,
+    EnvironmentEvent,
     ExecutionReport,
     JournalLossEvent,
     LimitsEvent,
@@ -34,6 +36,8 @@ KnownEvent = (
     | NoteEvent
     | DayEvent
     | JournalLossEvent
+    | BalanceEvent
+    | EnvironmentEvent
     | LimitsEvent
 )
 """An event of a kind that this version of the package knows."""
@@ -51,6 +55,8 @@ _EVENTS: dict[str, type[KnownEvent]] = {
     "note": NoteEvent,
     "day": DayEvent,
     "journal": JournalLossEvent,
+    "balance": BalanceEvent,
+    "environment": EnvironmentEvent,
     "limits": LimitsEvent,
 }
 

@@ -26,11 +26,14 @@ from .models import (
     ClosePositionAnswer,
     ExecutionIntent,
     ExecutionReport,
+    HeartbeatAnswer,
+    HeartbeatRequest,
     Holding,
     Level,
     MarketQuote,
     OrderReference,
     PositionsAnswer,
+    ReplaceRequest,
     RiskSignal,
 )
 from .options import Options
@@ -217,6 +220,33 @@ class AsyncRouter(ControlCalls):
             _name_order(error, client_order_id)
             raise
 
+    async def replace(
+        self,
+        order: Order,
+        *,
+        price: NumberInput | None = None,
+        quantity: NumberInput | None = None,
+        replace_id: str | None = None,
+        timeout: float | None = None,
+    ) -> ExecutionReport:
+        """Gives what is open of a limit order a new price, a new quantity of the whole order, or both.
+
+        ``report.replace.state`` is the outcome; ``pending`` and ``unknown`` are not final: call it again with the same
+        ``replace_id``, which is sent again after a lost reply and done once. Without one, a new id is made for the
+        call. Raises ``ProblemError`` with ``order_closed``, ``not_replaced``, ``replace_in_flight``,
+        ``replace_id_conflict``, or the problem of the rule that stops the new terms: the order keeps its terms.
+        """
+        subject, body, client_order_id = self._named("replace", order)
+        reference = decode(OrderReference, parse(body))
+        request = ReplaceRequest(
+            order_id=reference.order_id,
+            client_order_id=reference.client_order_id,
+            price=price,
+            quantity=quantity,
+            replace_id=replace_id or str(uuid.uuid4()),
+        )
+        return await self._order_call(subject, dump(request), client_order_id, timeout)
+
     async def cancel_all(
         self, broker: str, *, account: str | None = None, symbol: str | None = None, timeout: float | None = None
     ) -> CancelAllAnswer:
@@ -228,6 +258,24 @@ class AsyncRouter(ControlCalls):
         subject = subjects.order("cancel_all", broker, account or self.options.account)
         body = dump(CancelAllRequest(symbol=symbol))
         return decode(CancelAllAnswer, await self._call(subject, body, timeout))
+
+    async def heartbeat(
+        self,
+        timeout_ms: int,
+        *,
+        account: str | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+        timeout: float | None = None,
+    ) -> HeartbeatAnswer:
+        """Keeps the account's dead man's switch from firing for ``timeout_ms`` milliseconds; 0 disarms it.
+
+        When the switch fires, the account's openings are locked and its open orders cancelled. Disarming needs a
+        ``reason``. After a lost reply the heartbeat is sent again.
+        """
+        subject = subjects.heartbeat(account or self.options.account)
+        body = dump(HeartbeatRequest(timeout_ms=timeout_ms, actor=actor, reason=reason))
+        return decode(HeartbeatAnswer, await self._call(subject, body, timeout))
 
     async def positions(self) -> PositionsAnswer:
         """Lists what each account holds in the mode in force (REST)."""

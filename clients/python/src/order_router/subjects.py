@@ -39,8 +39,13 @@ def _token(value: str, name: str, *, any_allowed: bool = False) -> str:
 
 
 def order(operation: str, broker: str, account: str) -> str:
-    """Returns the subject of ``submit``, ``intents``, ``get``, ``cancel``, ``cancel_all`` or ``note``."""
+    """Returns the subject of ``submit``, ``intents``, ``get``, ``cancel``, ``replace``, ``cancel_all`` or ``note``."""
     return f"orders.{operation}.{_token(broker, 'broker')}.{_token(account, 'account')}"
+
+
+def heartbeat(account: str) -> str:
+    """Returns the subject of an account's heartbeats."""
+    return f"orders.heartbeat.{_token(account, 'account')}"
 
 
 def reports(broker: str = "*", account: str = "*") -> str:

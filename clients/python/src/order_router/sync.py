@@ -26,6 +26,7 @@ from .models import (
     ExecutionPage,
     ExecutionReport,
     HealthAnswer,
+    HeartbeatAnswer,
     Holding,
     Level,
     LimitsEvent,
@@ -112,11 +113,41 @@ class Router:
         """Cancels an order and returns its report."""
         return self._call(lambda router: router.cancel(order, timeout=timeout))
 
+    def replace(
+        self,
+        order: Order,
+        *,
+        price: NumberInput | None = None,
+        quantity: NumberInput | None = None,
+        replace_id: str | None = None,
+        timeout: float | None = None,
+    ) -> ExecutionReport:
+        """Gives what is open of a limit order a new price, a new quantity of the whole order, or both."""
+        return self._call(
+            lambda router: router.replace(
+                order, price=price, quantity=quantity, replace_id=replace_id, timeout=timeout
+            )
+        )
+
     def cancel_all(
         self, broker: str, *, account: str | None = None, symbol: str | None = None, timeout: float | None = None
     ) -> CancelAllAnswer:
         """Cancels every open order of an account at a broker, or those in one symbol."""
         return self._call(lambda router: router.cancel_all(broker, account=account, symbol=symbol, timeout=timeout))
+
+    def heartbeat(
+        self,
+        timeout_ms: int,
+        *,
+        account: str | None = None,
+        actor: str | None = None,
+        reason: str | None = None,
+        timeout: float | None = None,
+    ) -> HeartbeatAnswer:
+        """Keeps the account's dead man's switch from firing for ``timeout_ms`` milliseconds; 0 disarms it."""
+        return self._call(
+            lambda router: router.heartbeat(timeout_ms, account=account, actor=actor, reason=reason, timeout=timeout)
+        )
 
     def state(self) -> RouterState:
         """Returns mode, trading state, limits and the day's totals."""

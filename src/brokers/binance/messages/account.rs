@@ -1,4 +1,4 @@
-//! The account: the reply to `GET /api/v3/account`, and the event `outboundAccountPosition`.
+//! The account and its key: the replies to `GET /api/v3/account` and `GET /sapi/v1/account/apiRestrictions`, and the event `outboundAccountPosition`.
 
 use serde::Deserialize;
 
@@ -10,6 +10,8 @@ use crate::domain::decimal::Decimal;
 pub struct Account {
     /// Whether the account may trade.
     pub can_trade: bool,
+    /// The number of the account at the venue, where it reports one.
+    pub uid: Option<u64>,
     /// The balances; assets that the account never held may be missing.
     pub balances: Vec<Balance>,
 }
@@ -26,6 +28,30 @@ pub struct Balance {
     /// What open orders hold.
     #[serde(alias = "l")]
     pub locked: Decimal,
+}
+
+/// What a key may do: the reply to `GET /sapi/v1/account/apiRestrictions`, a part of the wallet API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyPermissions {
+    /// Whether the key may take assets out of the account.
+    pub enable_withdrawals: bool,
+    /// Whether the key may trade.
+    pub enable_spot_and_margin_trading: bool,
+}
+
+/// A deposit, a withdrawal or a transfer.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct BalanceUpdate {
+    /// The asset.
+    #[serde(rename = "a")]
+    pub asset: String,
+    /// How much came in; below zero, how much went out.
+    #[serde(rename = "d")]
+    pub amount: Decimal,
+    /// When it took place, in milliseconds.
+    #[serde(rename = "T")]
+    pub cleared_at_ms: i64,
 }
 
 /// The balances that an event may have changed.

@@ -88,10 +88,10 @@ pub struct ExecutionReport {
 }
 
 impl ExecutionReport {
-    /// Returns the client order id that the order was placed with: on a cancel or an amendment `c` is the id of that request,
-    /// and `C` the order's.
+    /// Returns the client order id that the order has after the event: on a cancel `c` is the id of that request, and `C` the
+    /// order's. On an amendment `c` is the order's from now on.
     pub fn placed_client_order_id(&self) -> &str {
-        let is_request = matches!(self.execution_type, ExecutionType::Canceled | ExecutionType::Replaced);
+        let is_request = self.execution_type == ExecutionType::Canceled;
         match self.original_client_order_id.as_deref() {
             Some(original) if is_request && !original.is_empty() => original,
             _ => &self.client_order_id,

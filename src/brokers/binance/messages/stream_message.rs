@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::brokers::binance::messages::account::AccountPosition;
+use crate::brokers::binance::messages::account::{AccountPosition, BalanceUpdate};
 use crate::brokers::binance::messages::error_body::VenueError;
 use crate::brokers::binance::messages::execution_report::ExecutionReport;
 
@@ -16,6 +16,8 @@ pub enum StreamMessage {
     ExecutionReport(Box<ExecutionReport>),
     /// Balances that have changed.
     AccountPosition(AccountPosition),
+    /// A deposit, a withdrawal or a transfer.
+    BalanceUpdate(BalanceUpdate),
     /// The subscription has ended; the connection has not.
     SubscriptionTerminated,
     /// The server is about to close the connection.
@@ -99,6 +101,7 @@ impl StreamMessage {
         Ok(match name.as_str() {
             "executionReport" => Self::ExecutionReport(serde_json::from_str(text)?),
             "outboundAccountPosition" => Self::AccountPosition(serde_json::from_str(text)?),
+            "balanceUpdate" => Self::BalanceUpdate(serde_json::from_str(text)?),
             "eventStreamTerminated" => Self::SubscriptionTerminated,
             "serverShutdown" => Self::ServerShutdown,
             _ => Self::Other(name),
@@ -122,6 +125,10 @@ mod tests {
             (
                 r#"{"subscriptionId":0,"event":{"e":"eventStreamTerminated","E":1}}"#,
                 "SubscriptionTerminated",
+            ),
+            (
+                r#"{"subscriptionId":0,"event":{"e":"balanceUpdate","E":2,"a":"BTC","d":"100.00000000","T":1}}"#,
+                "BalanceUpdate(BalanceUpdate { asset: \"BTC\", amount: 100, cleared_at_ms: 1 })",
             ),
             (
                 r#"{"subscriptionId":0,"event":{"e":"brandNew","x":{}}}"#,

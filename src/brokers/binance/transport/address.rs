@@ -38,6 +38,11 @@ pub struct VenueAddress {
 }
 
 impl VenueAddress {
+    /// Reports whether the venue is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback_host(&self.host)
+    }
+
     /// Returns the address of a base URL.
     ///
     /// # Errors
@@ -67,11 +72,7 @@ impl VenueAddress {
         if host.is_empty() {
             return Err(invalid());
         }
-        let is_loopback = host == "localhost"
-            || host
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback());
-        if !has_tls && !is_loopback {
+        if !has_tls && !is_loopback_host(&host) {
             return Err(AddressError::PlainText(url.to_owned()));
         }
         Ok(Self {
@@ -82,6 +83,11 @@ impl VenueAddress {
             authority: authority.as_str().to_owned(),
         })
     }
+}
+
+fn is_loopback_host(host: &str) -> bool {
+    let is_loopback = |address: std::net::IpAddr| address.is_loopback();
+    host == "localhost" || host.parse().is_ok_and(is_loopback)
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub struct HttpReply {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+    /// The time between the request and the end of the reply.
+    pub elapsed: Duration,
 }
 
 /// Why there is no reply.
@@ -97,6 +99,7 @@ impl HttpConnection {
         request: Request<String>,
         max_body_bytes: usize,
     ) -> Result<(HttpReply, Self), ExchangeError> {
+        let started_at = Instant::now();
         // `try_send_request` returns the request in its error exactly if the error came before the first byte was
         // serialised (hyper 1.12, `client/dispatch.rs`: an envelope never taken from the queue); after that the message is
         // gone, and so is the certainty.
@@ -118,6 +121,7 @@ impl HttpConnection {
             status: head.status.as_u16(),
             headers: head.headers,
             body,
+            elapsed: started_at.elapsed(),
         };
         self.idle_since = Instant::now();
         Ok((reply, self))

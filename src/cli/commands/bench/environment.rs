@@ -37,8 +37,15 @@ pub(super) struct Environment {
 impl Environment {
     /// Reads the environment of a router; what cannot be read is `unknown`.
     pub(super) async fn read(settings: &Settings, bus: &Bus, sync: Option<JournalSync>) -> Self {
-        let redis = timeout(REDIS_TIMEOUT, read_redis(&settings.redis.url)).await;
-        let (redis, redis_aof) = redis.ok().flatten().unwrap_or((UNKNOWN.to_owned(), UNKNOWN.to_owned()));
+        let redis = match settings.redis.uses_sentinels() {
+            // Which Redis it is, only a worker knows.
+            true => None,
+            false => timeout(REDIS_TIMEOUT, read_redis(&settings.redis.url))
+                .await
+                .ok()
+                .flatten(),
+        };
+        let (redis, redis_aof) = redis.unwrap_or((UNKNOWN.to_owned(), UNKNOWN.to_owned()));
         let version = bus.server_version();
         Self {
             order_router: env!("CARGO_PKG_VERSION"),

@@ -52,7 +52,7 @@ pub(super) async fn run(args: &BenchArgs, options: &GlobalOptions) -> CommandRes
     let mut signals = ShutdownSignals::listen()?;
     let sync = args.sync.unwrap_or(JournalSync::Always);
     let directory = DevDataDirectory::open(&temporary.0).await?;
-    let mut servers = DevServers::new(directory, ServerAddresses::resolve(0, 0)?, sync).await?;
+    let mut servers = DevServers::new(directory, ServerAddresses::resolve(0, 0)?, sync, None).await?;
     let ended = match signals
         .unless_interrupted(run_against(args, options, sync, &mut servers, &temporary))
         .await

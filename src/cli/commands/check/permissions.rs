@@ -41,6 +41,11 @@ impl Role {
         matches!(self, Self::Run | Self::Worker | Self::Operator)
     }
 
+    /// Reports whether the role sends orders to venues.
+    pub(super) fn places_orders(self) -> bool {
+        matches!(self, Self::Run | Self::Worker)
+    }
+
     /// Reports whether the role serves REST.
     pub(super) fn serves_rest(self) -> bool {
         matches!(self, Self::Run | Self::Sidecar)
@@ -58,7 +63,9 @@ impl Role {
                 subjects::submit(broker, account),
                 subjects::get(broker, Some(account)),
                 subjects::cancel(broker, Some(account)),
+                subjects::replace(broker, Some(account)),
                 subjects::cancel_all(broker, account),
+                subjects::heartbeat(account),
             ]
         };
         let state_event = || subjects::event(subjects::STATE_EVENT_KIND, None);

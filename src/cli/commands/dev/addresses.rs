@@ -37,6 +37,14 @@ impl ServerAddresses {
     }
 }
 
+/// Returns a loopback address with a free port.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn choose_free_address() -> std::io::Result<SocketAddr> {
+    TcpListener::bind(loopback_address(0))?.local_addr()
+}
+
 /// Checks that the address of a setting can be listened on, as [`ensure_address_free`] does.
 ///
 /// # Errors

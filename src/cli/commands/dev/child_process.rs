@@ -17,8 +17,9 @@ const TAIL_BYTES: u64 = 8_192;
 /// The most lines of a log that are shown.
 const TAIL_LINES: usize = 15;
 
-/// The shell's command that starts a program whose files only their owner may read.
-const WITH_PRIVATE_FILES: [&str; 3] = ["-c", "umask 077; exec \"$@\"", "sh"];
+/// The shell's command that starts a program whose files only their owner may read, and to which a limit on their length is
+/// an error, as a full disk is, and no signal.
+const WITH_PRIVATE_FILES: [&str; 3] = ["-c", "umask 077; trap '' XFSZ; exec \"$@\"", "sh"];
 
 /// Starts programs that exit with this process, even if it is killed.
 #[derive(Debug, Clone)]

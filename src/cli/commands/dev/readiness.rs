@@ -19,6 +19,8 @@ pub(in crate::cli) enum ReadinessProbe {
     Nats,
     /// Redis replies to a ping once it has loaded its append-only file.
     Redis,
+    /// The local exchange replies to a ping over HTTP.
+    Venue,
 }
 
 impl ReadinessProbe {
@@ -27,6 +29,7 @@ impl ReadinessProbe {
         let request: &[u8] = match self {
             Self::Nats => b"",
             Self::Redis => b"PING\r\n",
+            Self::Venue => b"GET /api/v3/ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         };
         let Ok(Some(line)) = timeout(REPLY_TIMEOUT, read_first_line(address, request)).await else {
             return false;
@@ -34,6 +37,7 @@ impl ReadinessProbe {
         match self {
             Self::Nats => line.starts_with("INFO ") && line.contains("\"jetstream\":true"),
             Self::Redis => line.starts_with("+PONG"),
+            Self::Venue => line.starts_with("HTTP/1.1 200"),
         }
     }
 }

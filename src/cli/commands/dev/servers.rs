@@ -1,4 +1,5 @@
-//! The servers of `dev`: nats-server with JetStream and redis-server with its append-only file, on the loopback interface.
+//! The servers of `dev`: nats-server with JetStream, redis-server with its append-only file and, where asked for, the local
+//! exchange; all on the loopback interface.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use anyhow::{Context, bail};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-use crate::cli::arguments::global::{SettingFlag, setting_flag};
+use crate::cli::arguments::global::{SettingFlag, no_sentinels, setting_flag};
 use crate::cli::commands::dev::addresses::ServerAddresses;
 use crate::cli::commands::dev::child_process;
 use crate::cli::commands::dev::child_process::ChildBinder;
@@ -17,6 +18,7 @@ use crate::cli::commands::dev::data_directory::DevDataDirectory;
 use crate::cli::commands::dev::journal_sync::JournalSync;
 use crate::cli::commands::dev::program_path;
 use crate::cli::commands::dev::readiness::ReadinessProbe;
+use crate::cli::commands::dev::venue::DevVenue;
 use crate::config::private_files;
 
 /// How long a server may take to load its data and accept requests.
@@ -28,13 +30,15 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 const NATS: &str = "nats-server";
 const REDIS: &str = "redis-server";
+const VENUE: &str = "venue";
 
-/// The two servers.
+/// The servers.
 #[derive(Debug)]
 pub(crate) struct DevServers {
     directory: DevDataDirectory,
     addresses: ServerAddresses,
     sync: JournalSync,
+    venue: Option<DevVenue>,
     binder: ChildBinder,
     running: Vec<ServerProcess>,
 }
@@ -55,6 +59,7 @@ impl DevServers {
         directory: DevDataDirectory,
         addresses: ServerAddresses,
         sync: JournalSync,
+        venue: Option<DevVenue>,
     ) -> anyhow::Result<Self> {
         for name in [NATS, REDIS] {
             program_path::find_server(name)?;
@@ -63,12 +68,13 @@ impl DevServers {
             directory,
             addresses,
             sync,
+            venue,
             binder: ChildBinder::detect().await,
             running: Vec::new(),
         })
     }
 
-    /// Starts both servers and returns when both are ready. It must be called from the main thread, see
+    /// Starts the servers and returns when all are ready. It must be called from the main thread, see
     /// [`ChildBinder::bound_command`].
     ///
     /// # Errors
@@ -78,14 +84,20 @@ impl DevServers {
         self.spawn(NATS, nats)?;
         let redis = self.redis_command()?;
         self.spawn(REDIS, redis)?;
-        for (index, (probe, address)) in [
+        let mut probes = vec![
             (ReadinessProbe::Nats, self.addresses.nats),
             (ReadinessProbe::Redis, self.addresses.redis),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            self.running[index].wait_until_ready(probe, address).await?;
+        ];
+        if let Some(venue) = &self.venue {
+            let mut command = self
+                .binder
+                .bound_command(&std::env::current_exe().context("finding this program")?);
+            command.args(venue.arguments());
+            probes.push((ReadinessProbe::Venue, venue.address));
+            self.spawn(VENUE, command)?;
+        }
+        for (server, (probe, address)) in self.running.iter_mut().zip(probes) {
+            server.wait_until_ready(probe, address).await?;
         }
         Ok(())
     }
@@ -95,12 +107,19 @@ impl DevServers {
         &self.directory
     }
 
-    /// Returns the settings with the servers' URLs.
-    pub(crate) fn setting_flags(&self) -> [SettingFlag; 2] {
-        [
+    /// Returns the settings with the servers' URLs. They listen on the loopback interface, without TLS.
+    pub(crate) fn setting_flags(&self) -> Vec<SettingFlag> {
+        let mut flags = vec![
             setting_flag("nats.url", format!("nats://{}", self.addresses.nats)),
             setting_flag("redis.url", format!("redis://{}", self.addresses.redis)),
-        ]
+        ];
+        flags.extend(no_sentinels());
+        for section in ["nats", "redis"] {
+            let files = ["ca_file", "cert_file", "key_file"];
+            flags.extend(files.map(|file| setting_flag(&format!("{section}.tls.{file}"), "")));
+        }
+        flags.extend(self.venue.iter().flat_map(DevVenue::setting_flags));
+        flags
     }
 
     /// Returns the process id of each server, by name.
@@ -113,8 +132,10 @@ impl DevServers {
 
     /// Returns the servers' URLs as the ready line of `dev` prints them.
     pub(crate) fn ready_line_urls(&self) -> String {
+        let venue = self.venue.as_ref();
+        let venue = venue.map_or_else(String::new, |venue| format!(" venue=http://{}", venue.address));
         format!(
-            "nats=nats://{} redis=redis://{}",
+            "nats=nats://{} redis=redis://{}{venue}",
             self.addresses.nats, self.addresses.redis
         )
     }
@@ -125,13 +146,13 @@ impl DevServers {
         futures_util::future::select_all(exits).await.0
     }
 
-    /// Sends SIGTERM to both servers and does not wait.
+    /// Sends SIGTERM to the servers and does not wait.
     pub(crate) async fn request_stop(&self) {
         let processes: Vec<u32> = self.running.iter().filter_map(|server| server.child.id()).collect();
         child_process::send_sigterm(&processes).await;
     }
 
-    /// Sends SIGTERM to both servers and waits until they have exited.
+    /// Sends SIGTERM to the servers and waits until they have exited.
     pub(crate) async fn stop(&mut self) {
         self.request_stop().await;
         let servers = self.running.iter_mut();

@@ -4,10 +4,10 @@ use anyhow::Context;
 
 use crate::bus::connection::AwaitedSubjects;
 use crate::bus::journal::JournalEntry;
-use crate::bus::router_client::RequestError;
 use crate::bus::subjects;
 use crate::cli::error::CommandError;
 use crate::cli::requests::bus_client::CliClient;
+use crate::client::error::CallError;
 use crate::domain::control::OperatorOverrides;
 use crate::domain::order_terms::TradingState;
 use crate::domain::time::Timestamp;
@@ -19,14 +19,15 @@ const MAX_APPEND_ATTEMPTS: usize = 8;
 
 /// Returns why the halt goes to the journal: no worker can apply it. `None` for a failure that a worker decided, and for a
 /// change that is more than a halt.
-pub(super) fn reason_to_journal(change: &StateChangeRequest, error: &RequestError) -> Option<String> {
+pub(super) fn reason_to_journal(change: &StateChangeRequest, error: &CallError) -> Option<String> {
     let is_halt_alone = change.trading_state == Some(TradingState::Halted)
         && change.mode.is_none()
         && change.daily_notional_limit.is_none()
         && change.daily_loss_limit.is_none();
     let is_unapplied = match error {
-        RequestError::Timeout => true,
-        RequestError::Fault(fault) => matches!(fault.code, FaultCode::NoWorker | FaultCode::StoreUnavailable),
+        CallError::OutcomeUnknown { .. } => true,
+        CallError::Undecodable(_) => false,
+        CallError::Refused(fault) => matches!(fault.code, FaultCode::NoWorker | FaultCode::StoreUnavailable),
     };
     (is_halt_alone && is_unapplied).then(|| error.to_string())
 }

@@ -1,18 +1,15 @@
 //! Submits one order that the flags describe.
 
-use bytes::Bytes;
-
-use crate::bus::request::BusReply;
-use crate::bus::router_client::RequestError;
-use crate::bus::submission_client::SubmissionClient;
 use crate::cli::commands::submit::arguments::SubmitArgs;
 use crate::cli::commands::submit::intent_from_flags::{DescribedIntent, build_intent};
 use crate::cli::commands::submit::summary::unanswered_receipt;
-use crate::cli::error::{CommandError, CommandResult, undecodable_reply};
+use crate::cli::error::{CommandError, CommandResult};
 use crate::cli::output;
 use crate::cli::output::report;
 use crate::cli::requests::bus_client::CliClient;
-use crate::fault::{Fault, FaultCode};
+use crate::client::error::CallError;
+use crate::client::typed_reply::TypedReply;
+use crate::domain::time::Timestamp;
 use crate::wire::report::ExecutionReport;
 
 /// Submits the order and prints its report.
@@ -22,9 +19,8 @@ use crate::wire::report::ExecutionReport;
 pub(in crate::cli) async fn run(client: &CliClient, args: &SubmitArgs) -> CommandResult {
     let described = build_intent(args, &client.settings.instruments.0)?;
     match submit_intent(client, &described, args.durable).await {
-        Ok(reply) => print_report(client, &reply),
-        Err(RequestError::Fault(fault)) => Err(client.print_refusal(fault)),
-        Err(RequestError::Timeout) => Err(report_unanswered(client, &described)?),
+        Err(CallError::OutcomeUnknown { .. }) => Err(report_unanswered(client, &described)?),
+        called => print_report(client, &client.report(called)?),
     }
 }
 
@@ -32,20 +28,21 @@ async fn submit_intent(
     client: &CliClient,
     described: &DescribedIntent,
     durable: bool,
-) -> Result<BusReply, RequestError> {
-    let (broker, account) = (&described.broker, &described.account);
-    // An intent holds strings and exact numbers only: encoding cannot fail.
-    let body = Bytes::from(serde_json::to_vec(&described.intent).unwrap_or_default());
-    let submissions = SubmissionClient::open(&client.caller, durable)
-        .await
-        .map_err(|error| RequestError::Fault(Fault::new(FaultCode::BusUnavailable, error.to_string())))?;
-    submissions.submit(broker, account, body, client.deadline()).await
+) -> Result<TypedReply<ExecutionReport>, CallError> {
+    let (caller, intent, timeout) = (&client.caller, &described.intent, client.timeout);
+    if durable {
+        let deadline = client.deadline();
+        let mut stored = caller.submit_durable(intent, timeout).await?;
+        let left = deadline.saturating_duration_since(Timestamp::now());
+        caller.wait_report(&mut stored, left).await
+    } else {
+        caller.submit(intent, timeout).await
+    }
 }
 
-fn print_report(client: &CliClient, reply: &BusReply) -> CommandResult {
-    let decoded = ExecutionReport::decode(&reply.body).map_err(undecodable_reply)?;
-    client.print_reply(&reply.body, || report::render_report(&decoded))?;
-    if reply.is_replay && !client.json {
+fn print_report(client: &CliClient, report: &TypedReply<ExecutionReport>) -> CommandResult {
+    client.print_reply(&report.reply.body, || report::render_report(report))?;
+    if report.reply.is_replay && !client.json {
         output::print_line("\nThe router knew this id already: nothing was sent.")?;
     }
     Ok(())

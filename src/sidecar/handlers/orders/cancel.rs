@@ -6,25 +6,27 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::bus::request::BusReply;
-use crate::bus::router_client::RequestError;
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId};
 use crate::fault::{Fault, FaultCode, quoted};
-use crate::sidecar::bus_bridge;
 use crate::sidecar::call_context::CallContext;
 use crate::sidecar::context::SidecarContext;
 use crate::sidecar::extract::json_body::JsonBody;
 use crate::sidecar::extract::path_segment::PathSegment;
 use crate::sidecar::extract::query::QueryParameters;
-use crate::sidecar::handlers::orders::cancel_receipt::CancelReceipt;
 use crate::sidecar::handlers::orders::lookup;
+use crate::sidecar::handlers::orders::order_request::{OrderAction, TargetOrder};
 use crate::sidecar::middleware::auth::principal::Principal;
 use crate::sidecar::response::json;
 use crate::sidecar::response::problem::ProblemResponse;
 use crate::wire::order_reference::{OrderSelector, take_order_selector};
 use crate::wire::report::ExecutionReport;
 use crate::wire::strict_object::StrictObject;
+
+const CANCEL: OrderAction = OrderAction {
+    name: "cancel",
+    unknown_outcome: "no worker replied in time: the order may have been cancelled; look it up, or cancel it again",
+};
 
 /// Cancels an order and returns its report, or a receipt if the outcome is unknown.
 pub(in crate::sidecar) async fn cancel_order(
@@ -37,31 +39,14 @@ pub(in crate::sidecar) async fn cancel_order(
 ) -> Result<Response, ProblemResponse> {
     parameters.reject_remaining()?;
     let broker = parse_path_broker(&broker)?;
-    let (order, account) = decode_cancel(&body)?;
-    let account = match (account, &order) {
-        (None, OrderSelector::OrderId(id)) => {
-            let found = lookup::find_order(&context, &call_context, &principal, &broker, id.clone()).await;
-            found?.1
-        }
-        (account, _) => {
-            let account = account.unwrap_or_else(AccountId::default_account);
-            principal.authorize_account(&account)?;
-            account
-        }
-    };
-    let request = json::encode(&lookup::reference_to(&order));
-    let subject = subjects::cancel(&broker, Some(&account));
-    match bus_bridge::call(&context, &subject, request, &call_context).await {
-        Ok(reply) => Ok(respond_with_report(&context, &order, &broker, &account, reply)),
-        Err(RequestError::Timeout) => {
-            tracing::warn!(%order, %broker, %account, "cancel timed out: outcome unknown");
-            Ok(respond_outcome_unknown(&order, &broker, &account))
-        }
-        Err(RequestError::Fault(fault)) => {
-            tracing::info!(%order, %broker, %account, code = fault.code.as_str(), "cancel refused");
-            Err(fault.into())
-        }
-    }
+    let (selector, account) = decode_cancel(&body)?;
+    let order = TargetOrder::find(&context, &call_context, &principal, broker, selector, account).await?;
+    let request = json::encode(&lookup::reference_to(&order.selector));
+    let subject = subjects::cancel(&order.broker, Some(&order.account));
+    let status = |report: &ExecutionReport| status_of(&order, report);
+    order
+        .call(&context, &call_context, &CANCEL, &subject, request, status)
+        .await
 }
 
 /// Returns the broker of a path.
@@ -83,36 +68,20 @@ fn decode_cancel(body: &[u8]) -> Result<(OrderSelector, Option<AccountId>), Faul
     Ok((order, account))
 }
 
-/// Returns the response with a worker's report: 200 for an order with a final status, 202 while the venue has not
-/// confirmed the cancel.
-fn respond_with_report(
-    context: &SidecarContext,
-    order: &OrderSelector,
-    broker: &BrokerId,
-    account: &AccountId,
-    reply: BusReply,
-) -> Response {
-    let report = match ExecutionReport::decode(&reply.body) {
-        Ok(report) => report,
-        Err(error) => {
-            tracing::error!(%error, %order, %broker, %account, "invalid reply to a cancel: outcome unknown");
-            return respond_outcome_unknown(order, broker, account);
-        }
-    };
-    context.last_mode.record(report.mode);
-    tracing::info!(%order, %broker, %account, status = report.status.as_str(), "cancel completed");
-    let status = if report.status.is_terminal() {
+/// Returns the status for a worker's report: 200 for an order with a final status, 202 while the venue has not confirmed the
+/// cancel.
+fn status_of(order: &TargetOrder, report: &ExecutionReport) -> StatusCode {
+    let TargetOrder {
+        broker,
+        account,
+        selector,
+    } = order;
+    tracing::info!(order = %selector, %broker, %account, status = report.status.as_str(), "cancel completed");
+    if report.status.is_terminal() {
         StatusCode::OK
     } else {
         StatusCode::ACCEPTED
-    };
-    json::raw_response(status, reply.body)
-}
-
-fn respond_outcome_unknown(order: &OrderSelector, broker: &BrokerId, account: &AccountId) -> Response {
-    let message = "no worker replied in time: the order may have been cancelled; look it up, or cancel it again";
-    let receipt = CancelReceipt::for_order(order, broker, account, message);
-    json::encode_response(StatusCode::ACCEPTED, &receipt)
+    }
 }
 
 #[cfg(test)]

@@ -11,15 +11,15 @@ use uuid::Uuid;
 use crate::bus::subjects;
 use crate::domain::id::{AccountId, BrokerId, Tag};
 use crate::domain::note::Note;
-use crate::fault::{Fault, FaultCode, quoted};
-use crate::order_log::{MAX_NOTES_BYTES, MAX_ORDER_TAGS, OrderLogFilter, PageWindow};
+use crate::fault::{Fault, FaultCode};
+use crate::order_log::{MAX_NOTES_BYTES, MAX_ORDER_TAGS};
 use crate::sidecar::bus_bridge;
 use crate::sidecar::call_context::CallContext;
 use crate::sidecar::context::SidecarContext;
 use crate::sidecar::extract::json_body::JsonBody;
 use crate::sidecar::extract::path_segment::PathSegment;
 use crate::sidecar::extract::query::QueryParameters;
-use crate::sidecar::handlers::order_log::parse_order_number;
+use crate::sidecar::handlers::orders::logged_order::load_order;
 use crate::sidecar::handlers::signed_body::sign_with_path_field;
 use crate::sidecar::middleware::auth::principal::Principal;
 use crate::sidecar::response::json;
@@ -63,28 +63,6 @@ pub(in crate::sidecar) async fn add_order_note(
     reply.map_err(|error| with_note_id(problem::timeout_as_unavailable(error, TIMEOUT_DETAIL)))?;
     let updated = load_order(&context, &principal, &number).await.map_err(with_note_id)?;
     Ok(json::encode_response(StatusCode::OK, &updated))
-}
-
-/// Returns the order with a number. An order of an account outside the sender's scope counts as unknown.
-async fn load_order(
-    context: &SidecarContext,
-    principal: &Principal,
-    number: &str,
-) -> Result<OrderRecord, ProblemResponse> {
-    let unknown = || {
-        let detail = format!("no order with id {:?}", quoted(number));
-        Fault::new(FaultCode::UnknownOrder, detail)
-    };
-    let filter = OrderLogFilter {
-        visible_accounts: principal.account_scope(),
-        order_id: Some(parse_order_number(number).map_err(|_| unknown())?),
-        ..OrderLogFilter::default()
-    };
-    let page = context
-        .order_log
-        .list_orders(filter, PageWindow::newest(1), context.read_deadline())
-        .await?;
-    Ok(page.items.into_iter().next().ok_or_else(unknown)?)
 }
 
 /// Returns the request on the bus, and its note. The order is the path's, and the actor is the sender.

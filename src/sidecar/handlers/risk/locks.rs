@@ -54,17 +54,20 @@ fn retain_visible_locks(body: Vec<u8>, scope: &AccountScope) -> Result<Vec<u8>, 
         Fault::new(FaultCode::NoWorker, "the worker's list of locks is invalid; retry")
     })?;
     list.items.retain(|lock| match &lock.scope {
-        LockScopeDocument::Account { account_id } => scope.includes(account_id),
+        LockScopeDocument::Account { account_id } | LockScopeDocument::AccountSymbol { account_id, .. } => {
+            scope.includes(account_id)
+        }
         LockScopeDocument::All | LockScopeDocument::Symbol { .. } | LockScopeDocument::Broker { .. } => true,
     });
     list.total = u64::try_from(list.items.len()).unwrap_or(u64::MAX);
     Ok(json::encode(&list))
 }
 
-/// Returns the account that a lock applies to, from the lock's id: `<mode>.account.<account>.<rule>`.
+/// Returns the account that a lock applies to, from the lock's id: `<mode>.account.<account>.<rule>`, and
+/// `<mode>.account_symbol.<account>.<venue>.<symbol>.<rule>`.
 fn account_of_lock(lock_id: &str) -> Option<AccountId> {
     let mut parts = lock_id.split('.').skip(1);
-    let is_of_account = parts.next()? == "account";
+    let is_of_account = matches!(parts.next()?, "account" | "account_symbol");
     AccountId::new(parts.next()?).ok().filter(|_| is_of_account)
 }
 

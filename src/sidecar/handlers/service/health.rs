@@ -33,7 +33,7 @@ struct HealthCheck {
     /// `unknown`: the check depends on a component that fails.
     #[schemars(extend("enum" = ["ok", "failing", "unknown"]))]
     status: &'static str,
-    /// Why it fails.
+    /// Why it fails; of a worker also which open live orders no key serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
 }

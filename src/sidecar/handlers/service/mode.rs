@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::bus::request::BusReply;
 use crate::domain::order_terms::Mode;
 use crate::fault::{Fault, FaultCode};
+use crate::sidecar::bus_bridge::EMPTY_OBJECT;
 use crate::sidecar::call_context::CallContext;
 use crate::sidecar::context::SidecarContext;
 use crate::sidecar::extract::json_body::JsonBody;
@@ -59,7 +60,7 @@ pub(in crate::sidecar) async fn get_mode(
     parameters: QueryParameters,
 ) -> Result<Response, ProblemResponse> {
     parameters.reject_remaining()?;
-    let reply = request_state(&context, &call_context).await?;
+    let reply = request_state(&context, &call_context, EMPTY_OBJECT).await?;
     respond_with_mode(&context, &reply)
 }
 

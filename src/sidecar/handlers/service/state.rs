@@ -12,19 +12,21 @@ use serde::Serialize;
 use crate::bus::request::BusReply;
 use crate::bus::router_client::RequestError;
 use crate::bus::subjects;
+use crate::domain::id::AccountId;
 use crate::domain::order_terms::{OrderStatus, TradingState};
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::fault::Fault;
-use crate::sidecar::bus_bridge::{self, EMPTY_OBJECT, READ_TIMEOUT_DETAIL};
+use crate::sidecar::bus_bridge::{self, READ_TIMEOUT_DETAIL};
 use crate::sidecar::call_context::CallContext;
 use crate::sidecar::context::SidecarContext;
 use crate::sidecar::extract::json_body::JsonBody;
 use crate::sidecar::extract::query::QueryParameters;
 use crate::sidecar::handlers::signed_body::sign;
+use crate::sidecar::middleware::auth::principal::Principal;
 use crate::sidecar::response::json;
 use crate::sidecar::response::problem;
 use crate::sidecar::response::problem::ProblemResponse;
-use crate::wire::state::{RouterState, decode_state_change};
+use crate::wire::state::{RouterState, StateGetRequest, decode_state_change};
 
 /// What a change without a reason records as its reason.
 pub(super) const REASON_NOT_GIVEN: &str = "not given";
@@ -32,14 +34,22 @@ const REASON_FIELD: &str = "reason";
 const CHANGE_TIMEOUT_DETAIL: &str =
     "no worker replied in time: the change may be active; read the state, or repeat the change";
 
-/// Returns the mode, the trading state, and the day's usage of each limit.
+/// Returns the mode, the trading state, and the day's usage of each limit; that of single accounts where the request names
+/// them.
 pub(in crate::sidecar) async fn get_state(
     State(context): State<Arc<SidecarContext>>,
+    principal: Principal,
     call_context: CallContext,
-    parameters: QueryParameters,
+    mut parameters: QueryParameters,
 ) -> Result<Response, ProblemResponse> {
+    let accounts = parameters.take_list("account_id", AccountId::new)?;
     parameters.reject_remaining()?;
-    let reply = request_state(&context, &call_context).await?;
+    for account in &accounts {
+        principal.authorize_account(account)?;
+    }
+    let accounts = accounts.iter().map(ToString::to_string).collect();
+    let body = json::encode(&StateGetRequest { accounts }).into();
+    let reply = request_state(&context, &call_context, body).await?;
     Ok(respond_with_state(&context, reply))
 }
 
@@ -50,8 +60,9 @@ pub(in crate::sidecar) async fn get_state(
 pub(super) async fn request_state(
     context: &SidecarContext,
     call_context: &CallContext,
+    body: Bytes,
 ) -> Result<BusReply, ProblemResponse> {
-    let reply = bus_bridge::call(context, subjects::STATE_GET, EMPTY_OBJECT, call_context).await;
+    let reply = bus_bridge::call(context, subjects::STATE_GET, body, call_context).await;
     reply.map_err(|error| problem::timeout_as_unavailable(error, READ_TIMEOUT_DETAIL))
 }
 

@@ -10,6 +10,7 @@ use crate::sidecar::openapi::parameter::Parameter;
 use crate::sidecar::openapi::schema::{client_order_id_schema, page_limit_schema, schema_of, token_schema};
 use crate::sidecar::openapi::tag::OperationTag;
 use crate::wire::note::NoteBody;
+use crate::wire::order_history::OrderHistory;
 use crate::wire::order_record::{ExecutionPage, OrderPage, OrderRecord, status_words};
 use crate::wire::schema_patterns;
 use crate::wire::schema_patterns::{FilterTimeInput, TagInput};
@@ -53,6 +54,35 @@ pub(in crate::sidecar) fn list_executions() -> OperationDescription {
             "One page of executions.",
         ))
         .problem_codes(&[FaultCode::StoreUnavailable, FaultCode::BusUnavailable])
+}
+
+/// `GET /orders/{id}/history`.
+pub(in crate::sidecar) fn get_order_history() -> OperationDescription {
+    let text = "Lists the reports of one order, one for each of its changes, the oldest first, and what the risk rules measured \
+        when it was submitted. Read from the journal and its archive. `is_complete` is false where the order's versions lie too \
+        far apart on the journal, or entries are lost.";
+    OperationDescription::new(
+        "getOrderHistory",
+        OperationTag::OrderLog,
+        "Get the history of an order",
+        text,
+    )
+    .parameter(Parameter::path(
+        "id",
+        "The `id` of the order in the order log.",
+        order_number_schema,
+        "17",
+    ))
+    .response(ResponseDescription::json::<OrderHistory>(
+        200,
+        "The versions of the order.",
+    ))
+    .problem_codes(&[
+        FaultCode::UnknownOrder,
+        FaultCode::StoreUnavailable,
+        FaultCode::BusUnavailable,
+        FaultCode::QueueFull,
+    ])
 }
 
 /// `POST /orders/{id}/notes`.

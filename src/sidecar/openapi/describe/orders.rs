@@ -1,4 +1,4 @@
-//! Orders: submit, get, cancel.
+//! Orders: submit, get, cancel, replace.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -16,11 +16,13 @@ use crate::sidecar::openapi::tag::OperationTag;
 use crate::sidecar::response::media_type::APPLICATION_JSON;
 use crate::wire::intent::ExecutionIntent;
 use crate::wire::order_reference::{CancelAllBody, CancelAllReply, CancelBody};
+use crate::wire::replace::ReplaceBody;
 use crate::wire::report::ExecutionReport;
 
 const FILLED_REPORT: &str = published_example!("execution-report.filled");
 const PARTIALLY_FILLED_REPORT: &str = published_example!("execution-report.partially_filled");
 const CANCELLED_REPORT: &str = published_example!("execution-report.cancelled");
+const REPLACED_REPORT: &str = published_example!("execution-report.replaced");
 const RECEIPT_REPORT: &str = published_example!("execution-report.receipt");
 const REJECTED_REPORT: &str = published_example!("execution-report.unfillable");
 /// Without an id, so that it can be sent more than once.
@@ -182,6 +184,48 @@ pub(in crate::sidecar) fn cancel_order() -> OperationDescription {
             FaultCode::OrderClosed,
             FaultCode::RateLimited,
             FaultCode::BrokerUnavailable,
+        ])
+}
+
+/// `POST /orders/{broker}/replace`.
+pub(in crate::sidecar) fn replace_order() -> OperationDescription {
+    let text = "Gives what is still open of a limit order a new price, a new quantity of the whole order, or both. The order \
+        keeps its id. Under the same `replace_id` it is done once, and a repetition returns what became of it; send one, and \
+        retry under it. Terms that only reduce the quantity pass every risk rule, as a cancel does; any others are evaluated \
+        by what they add. `replace.state` in the report is the outcome.";
+    OperationDescription::new("replaceOrder", OperationTag::Orders, "Replace an order", text)
+        .calls_worker()
+        .parameter(Parameter::broker())
+        .body(
+            RequestBodyDescription::new::<ReplaceBody>()
+                .example("price", published_example!("replace-request.price"))
+                .example("quantity", published_example!("replace-request.quantity")),
+        )
+        .response(
+            ResponseDescription::json::<ExecutionReport>(
+                200,
+                "The replace has an outcome: `replace.state` is `done`, `not_replaced` or `cancelled_not_placed`. Returns the \
+                 order's report.",
+            )
+            .example("replaced", REPLACED_REPORT),
+        )
+        .response(
+            ResponseDescription::new(
+                202,
+                "The outcome is open: neither the venue nor a worker has confirmed it, and the order may have been replaced. \
+                 Look it up, or replace it again under the same `replace_id`.",
+                APPLICATION_JSON,
+                report_or_receipt_schema,
+            )
+            .example("receipt", RECEIPT_REPORT),
+        )
+        .problem_codes(SUBMIT_CODES)
+        .problem_codes(&[
+            FaultCode::UnknownOrder,
+            FaultCode::OrderClosed,
+            FaultCode::ReplaceIdConflict,
+            FaultCode::ReplaceInFlight,
+            FaultCode::NotReplaced,
         ])
 }
 

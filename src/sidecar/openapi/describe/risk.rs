@@ -1,4 +1,4 @@
-//! Risk: alerts and locks.
+//! Risk: alerts, heartbeats, limits and locks.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
@@ -13,9 +13,15 @@ use crate::sidecar::openapi::parameter::Parameter;
 use crate::sidecar::openapi::schema::{page_limit_schema, schema_of};
 use crate::sidecar::openapi::tag::OperationTag;
 use crate::sidecar::response::media_type::APPLICATION_JSON;
+use crate::wire::heartbeat::{HeartbeatAnswer, HeartbeatBody};
+use crate::wire::limits::LimitsInForce;
 use crate::wire::lock::{LockDocument, LockLiftBody, LockList, MAX_LOCK_ID_CHARACTERS};
 use crate::wire::risk_signal::RiskSignal;
 use crate::wire::schema_patterns;
+
+const LIMITS_EXAMPLE: &str = r#"{"version": 1, "limits": {"risk": {"base_currency": "USD", "daily_loss_limit": "50000"},
+    "instruments": [{"venue": "ibkr.paper", "symbol": "AAPL", "max_position": "5000"}], "accounts": []},
+    "actor": "ops:mira", "reason": "the fund's new mandate", "timestamp": "2026-03-02T09:00:00.000000Z"}"#;
 
 /// `GET /risk/alerts`.
 pub(in crate::sidecar) fn list_alerts() -> OperationDescription {
@@ -53,6 +59,18 @@ pub(in crate::sidecar) fn list_alerts() -> OperationDescription {
             ),
         )
         .problem_codes(&[FaultCode::BusUnavailable])
+}
+
+/// `GET /risk/limits`.
+pub(in crate::sidecar) fn get_limits() -> OperationDescription {
+    let text = "Returns the limits in force: the sections of the settings that all workers enforce, and who put them in force \
+        when and why. Limits that `PUT /state` has set take precedence over those of the section `risk`.";
+    OperationDescription::new("getLimits", OperationTag::Risk, "Get the limits in force", text)
+        .calls_worker()
+        .response(
+            ResponseDescription::json::<LimitsInForce>(200, "The limits in force.").example("one", LIMITS_EXAMPLE),
+        )
+        .problem_codes(&[FaultCode::NotFound, FaultCode::BusUnavailable])
 }
 
 /// `GET /risk/locks`.
@@ -94,6 +112,39 @@ pub(in crate::sidecar) fn lift_lock() -> OperationDescription {
                 .example("rule", published_example!("lock.rule")),
         )
         .problem_codes(&[FaultCode::NotFound])
+}
+
+/// `POST /accounts/{account_id}/heartbeat`.
+pub(in crate::sidecar) fn send_heartbeat() -> OperationDescription {
+    let text = "Keeps the dead man's switch of the account from firing. The first heartbeat arms it, each one starts its time \
+        again. Where none arrives in time, by Redis' clock, the account's openings are locked and its open orders are \
+        cancelled; the lock remains until it is lifted. A time of 0 disarms the switch, with a reason. Changes are journaled, \
+        heartbeats that change nothing are not.";
+    OperationDescription::new("sendHeartbeat", OperationTag::Risk, "Send a heartbeat", text)
+        .calls_worker()
+        .parameter(Parameter::path(
+            "account_id",
+            "The account.",
+            account_schema,
+            r#""fund-7""#,
+        ))
+        .body(
+            RequestBodyDescription::new::<HeartbeatBody>()
+                .example("arm", published_example!("heartbeat-request.arm"))
+                .example(
+                    "disarm",
+                    r#"{"timeout_ms": 0, "reason": "the algorithm ends for the day"}"#,
+                ),
+        )
+        .response(
+            ResponseDescription::json::<HeartbeatAnswer>(200, "The state of the switch.")
+                .example("armed", published_example!("heartbeat-answer.armed"))
+                .example("locked", published_example!("heartbeat-answer.locked")),
+        )
+}
+
+fn account_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": schema_patterns::ACCOUNT})
 }
 
 fn rule_id_schema(_: &mut SchemaGenerator) -> Schema {

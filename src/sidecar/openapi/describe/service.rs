@@ -3,8 +3,8 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::fault::FaultCode;
-use crate::sidecar::handlers::service::docs;
 use crate::sidecar::handlers::service::health::{HealthChecks, HealthReport};
+use crate::sidecar::handlers::service::{console, docs};
 use crate::sidecar::openapi::describe::published_example;
 use crate::sidecar::openapi::operation::{OperationDescription, ResponseDescription};
 use crate::sidecar::openapi::parameter::Parameter;
@@ -111,6 +111,24 @@ pub(in crate::sidecar) fn get_openapi() -> OperationDescription {
     ))
 }
 
+/// `GET /`.
+pub(in crate::sidecar) fn get_console() -> OperationDescription {
+    let text = "Serves the console: a page that shows and changes what this API does, without external resources. Where keys are \
+        configured, the page asks for one.";
+    OperationDescription::new("getConsole", OperationTag::Service, "Show the console", text)
+        .ignores_query()
+        .response(ResponseDescription::new(200, "The page.", TEXT_HTML, text_schema))
+}
+
+/// `GET /console/{file}`.
+pub(in crate::sidecar) fn get_console_file() -> OperationDescription {
+    let text = "Serves the console's script, style sheet and icon.";
+    let parameter = Parameter::path("file", "The file name.", console_file_schema, r#""console.js""#);
+    let title = "Get a file of the console";
+    let description = OperationDescription::new("getConsoleFile", OperationTag::Service, title, text);
+    with_files(description, parameter, console::console_file_names())
+}
+
 /// `GET /docs`.
 pub(in crate::sidecar) fn get_docs() -> OperationDescription {
     let text = "Serves Swagger UI for this document, without external resources.";
@@ -122,30 +140,26 @@ pub(in crate::sidecar) fn get_docs() -> OperationDescription {
 /// `GET /docs/{file}`.
 pub(in crate::sidecar) fn get_docs_file() -> OperationDescription {
     let text = "Serves the page's scripts, style sheet and icon.";
-    let description = OperationDescription::new(
-        "getDocsFile",
-        OperationTag::Service,
-        "Get a file of the documentation page",
-        text,
-    )
-    .ignores_query()
-    .parameter(Parameter::path(
-        "file",
-        "The file name.",
-        page_file_schema,
-        r#""page.js""#,
-    ))
-    .problem_codes(&[FaultCode::NotFound]);
-    docs::page_file_names()
-        .into_iter()
-        .fold(description, |description, name| {
-            description.response(ResponseDescription::new(
-                200,
-                "The file.",
-                media_type_of_file(name),
-                text_schema,
-            ))
-        })
+    let parameter = Parameter::path("file", "The file name.", page_file_schema, r#""page.js""#);
+    let title = "Get a file of the documentation page";
+    let description = OperationDescription::new("getDocsFile", OperationTag::Service, title, text);
+    with_files(description, parameter, docs::page_file_names())
+}
+
+/// Describes a path that serves the files of a page, named by a parameter.
+fn with_files(
+    description: OperationDescription,
+    parameter: Parameter,
+    names: impl IntoIterator<Item = &'static str>,
+) -> OperationDescription {
+    let description = description
+        .ignores_query()
+        .parameter(parameter)
+        .problem_codes(&[FaultCode::NotFound]);
+    names.into_iter().fold(description, |description, name| {
+        let media_type = media_type_of_file(name);
+        description.response(ResponseDescription::new(200, "The file.", media_type, text_schema))
+    })
 }
 
 fn event_id_schema(_: &mut SchemaGenerator) -> Schema {
@@ -158,6 +172,10 @@ fn liveness_schema(_: &mut SchemaGenerator) -> Schema {
 
 fn openapi_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "required": ["openapi", "info", "paths"]})
+}
+
+fn console_file_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"enum": console::console_file_names()})
 }
 
 fn page_file_schema(_: &mut SchemaGenerator) -> Schema {

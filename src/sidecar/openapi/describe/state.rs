@@ -1,19 +1,30 @@
 //! The router's state: mode, trading state, limits.
 
+use schemars::{Schema, SchemaGenerator, json_schema};
+
 use crate::fault::FaultCode;
 use crate::sidecar::handlers::service::mode::{ExecutionMode, ExecutionModeUpdate};
 use crate::sidecar::handlers::service::state::HaltReceipt;
 use crate::sidecar::openapi::describe::published_example;
 use crate::sidecar::openapi::operation::{OperationDescription, RequestBodyDescription, ResponseDescription};
+use crate::sidecar::openapi::parameter::Parameter;
 use crate::sidecar::openapi::tag::OperationTag;
+use crate::wire::schema_patterns;
 use crate::wire::state::{RouterState, StateChangeBody};
 
 /// `GET /state`.
 pub(in crate::sidecar) fn get_state() -> OperationDescription {
-    let text = "Returns the mode, the trading state and the day's usage of each limit.";
+    let text = "Returns the mode, the trading state and the day's usage of each limit, and with `account_id` also that of these \
+        accounts.";
     OperationDescription::new("getState", OperationTag::State, "Get the router's state", text)
         .calls_worker()
-        .response(state_response("The current state."))
+        .parameter(Parameter::query(
+            "account_id",
+            "Return the day of these accounts, too: at most 64, separated by commas or each in a parameter of its own.",
+            accounts_schema,
+            r#""default,fund-7""#,
+        ))
+        .response(state_response("The current state.").example("accounts", published_example!("router-state.accounts")))
 }
 
 /// `PUT /state`.
@@ -55,6 +66,11 @@ pub(in crate::sidecar) fn change_mode() -> OperationDescription {
         .body(RequestBodyDescription::new::<ExecutionModeUpdate>().example("dry_run", r#"{"mode": "dry_run"}"#))
         .response(mode_response("The new mode."))
         .problem_codes(&[FaultCode::ModeUnavailable])
+}
+
+fn accounts_schema(_: &mut SchemaGenerator) -> Schema {
+    let name = schema_patterns::ACCOUNT.trim_start_matches('^').trim_end_matches('$');
+    json_schema!({"type": "string", "pattern": format!("^{name}(,{name})*$")})
 }
 
 fn mode_response(text: &'static str) -> ResponseDescription {

@@ -1,7 +1,7 @@
 //! A folded state as the items of a snapshot: MessagePack values, one after another. What is read back is equal.
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
 use crate::domain::content_hash::{ContentDigest, ContentHash};
 use crate::domain::id::{AccountId, AdjustmentId, BrokerId, LeaseToken, OrderId, VenueId};
@@ -11,6 +11,7 @@ use crate::domain::settlement::{SumDeltas, SumScope};
 use crate::domain::sum_ledger::{SumHolding, SumLedger};
 use crate::domain::symbol::Symbol;
 use crate::domain::time::{Timestamp, TradingDate};
+use crate::store::rebuild::fold::document::Document;
 use crate::store::rebuild::fold::record::{FoldedAdjustment, FoldedOrder, FoldedStage, OpenPart, SendingPart};
 use crate::store::rebuild::fold::remembered::RememberedId;
 use crate::store::rebuild::fold::{FoldProgress, FoldedState};
@@ -24,33 +25,6 @@ pub struct SnapshotItemError(String);
 /// The bytes of an item, or why it has none.
 pub type EncodedItem = Result<Vec<u8>, SnapshotItemError>;
 
-/// Bytes, encoded as such.
-struct Document(Bytes);
-
-impl Serialize for Document {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Document {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct BytesVisitor;
-        impl de::Visitor<'_> for BytesVisitor {
-            type Value = Document;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("bytes")
-            }
-
-            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Document, E> {
-                Ok(Document(Bytes::copy_from_slice(bytes)))
-            }
-        }
-        deserializer.deserialize_bytes(BytesVisitor)
-    }
-}
-
 /// One item. A sum is its digits: a number of MessagePack has no 128 bits.
 #[derive(Serialize, Deserialize)]
 enum SnapshotItem {
@@ -60,6 +34,9 @@ enum SnapshotItem {
         lock_watermark: u64,
         newest_epoch: i64,
         has_lost_entries: bool,
+        /// Absent in snapshots from before there were dead man's switches.
+        #[serde(default)]
+        switch_watermark: u64,
     },
     Ledger {
         mode: String,
@@ -95,6 +72,11 @@ enum SnapshotItem {
     },
     Lock {
         lock_id: String,
+        document: Document,
+    },
+    Switch {
+        account_id: String,
+        timeout_ms: u64,
         document: Document,
     },
 }
@@ -157,7 +139,14 @@ impl FoldedState {
             lock_id: id.clone(),
             document: Document(document.clone()),
         });
-        let items = progress.chain(ledgers).chain(open).chain(adjustments).chain(locks);
+        let switches = self.switches.iter();
+        let switches = switches.map(|(account_id, (timeout_ms, document))| SnapshotItem::Switch {
+            account_id: account_id.to_string(),
+            timeout_ms: *timeout_ms,
+            document: Document(document.clone()),
+        });
+        let items = progress.chain(ledgers).chain(open).chain(adjustments);
+        let items = items.chain(locks).chain(switches);
         Box::new(items.map(|item| encode(&item)))
     }
 
@@ -199,11 +188,13 @@ impl FoldedState {
                 lock_watermark,
                 newest_epoch,
                 has_lost_entries,
+                switch_watermark,
             } => {
                 self.progress = FoldProgress {
                     sequence,
                     watermark,
                     lock_watermark,
+                    switch_watermark,
                     newest_epoch,
                     has_lost_entries,
                 };
@@ -238,6 +229,15 @@ impl FoldedState {
                 self.adjustments.insert(AdjustmentId::new(&adjustment_id).ok()?, folded);
             }
             SnapshotItem::Lock { lock_id, document } => _ = self.locks.insert(lock_id, document.0),
+            SnapshotItem::Switch {
+                account_id,
+                timeout_ms,
+                document,
+            } => {
+                _ = self
+                    .switches
+                    .insert(AccountId::new(&account_id).ok()?, (timeout_ms, document.0))
+            }
             order @ SnapshotItem::Order { .. } => {
                 let (key, order) = parse_order(order)?;
                 self.orders.insert(key, order);
@@ -266,6 +266,7 @@ fn progress_item(progress: &FoldProgress) -> SnapshotItem {
         lock_watermark: progress.lock_watermark,
         newest_epoch: progress.newest_epoch,
         has_lost_entries: progress.has_lost_entries,
+        switch_watermark: progress.switch_watermark,
     }
 }
 

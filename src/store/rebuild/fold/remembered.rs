@@ -131,6 +131,11 @@ impl RememberedId {
         self.sequence().saturating_sub(self.number(33, 4))
     }
 
+    /// Returns the end of the id of the settlement of the last report: 32 bits, 0 where it has none.
+    pub(in crate::store) fn settlement_end(&self) -> u64 {
+        self.number(37, 4)
+    }
+
     fn hour(&self) -> u64 {
         self.number(0, 3)
     }

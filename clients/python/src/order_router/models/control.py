@@ -26,6 +26,40 @@ TradingState = Literal["active", "reduce_only", "halted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountDay:
+    """One account's totals of the current trading day, and its limits."""
+
+    account_id: str
+    """The account."""
+    daily_loss_limit: Decimal
+    """The loss of one trading day from which on only the account's reductions pass, in the base currency: the
+    tighter of its own limit and the general one.
+    """
+    notional_routed: Decimal
+    """The notional that the account has routed in the current trading day, in the base currency."""
+    daily_notional_limit: Decimal | None = None
+    """The account's own cap on it, in the base currency; null for an account that only the cap over all accounts
+    applies to.
+    """
+    daily_pnl: Decimal | None = None
+    """The account's profit (above zero) or loss (below zero) of the current trading day, in the base currency;
+    null while a price is missing or it cannot be read in time.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastStateChange:
+    """The origin of the last change of the state."""
+
+    actor: str
+    """The person or system that changed the state."""
+    reason: str
+    """The reason for the change."""
+    timestamp: datetime
+    """When the state changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouterState:
     """The state in force: mode, trading state, daily limits and the day's totals."""
 
@@ -49,6 +83,10 @@ class RouterState:
     """
     version: int
     """The number of changes so far; 0 while the values of the settings are in force."""
+    accounts: Sequence[AccountDay] = ()
+    """The day's totals of the accounts that the request names, in its order, at most 64. Absent where it names
+    none.
+    """
     cancelled: int | None = None
     """The number of orders that were cancelled because trading was halted. Present only in the reply to the
     change that halts trading.
@@ -57,6 +95,8 @@ class RouterState:
     """The current trading day's profit (above zero) or loss (below zero) over all accounts, in the base
     currency; null while a price is missing.
     """
+    last_change: LastStateChange | None = None
+    """The last change of the state. Absent before the first one."""
     remaining: Sequence[str] = ()
     """The ids of orders that are still open, at most 500. Present only in the reply to the change that halts
     trading.
@@ -88,6 +128,16 @@ class StateChangeRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StateGetRequest:
+    """A request for the state. Its body may be empty."""
+
+    accounts: Sequence[str]
+    """The accounts whose totals of the day the reply lists, at most 64, each of 1-64 characters of
+    `[A-Za-z0-9_-]`, not `_` alone. Default none.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LockScopeAll:
     """Every order."""
 
@@ -115,6 +165,19 @@ class LockScopeSymbol:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockScopeAccountSymbol:
+    """The orders of one account in one symbol at one venue."""
+
+    account_id: str
+    """The account, 1-64 characters of `[A-Za-z0-9_-]`, not `_` alone."""
+    kind: Literal["account_symbol"] = "account_symbol"
+    symbol: str
+    """The symbol, at most 128 characters before it is normalised."""
+    venue: str
+    """The venue, 1-64 characters of `[A-Za-z0-9_.-]`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LockScopeBroker:
     """The orders at one broker."""
 
@@ -123,7 +186,7 @@ class LockScopeBroker:
     kind: Literal["broker"] = "broker"
 
 
-LockScope = LockScopeAll | LockScopeAccount | LockScopeSymbol | LockScopeBroker
+LockScope = LockScopeAll | LockScopeAccount | LockScopeSymbol | LockScopeAccountSymbol | LockScopeBroker
 """The orders that a lock applies to."""
 
 
@@ -165,7 +228,7 @@ class LocksAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockSetRequest:
-    """A request to lock an account, a symbol, a broker or everything to all but reductions."""
+    """A request to lock an account, a symbol, both, a broker or everything to all but reductions."""
 
     actor: str
     """The person or system that sets the lock, 1-256 characters without control characters."""
@@ -199,6 +262,8 @@ class BrokerDetail:
     """The times in force that the broker accepts."""
     venues: Sequence[str]
     """The broker's venues, each of 1-64 characters of `[A-Za-z0-9_.-]`."""
+    modes: Sequence[Mode] = ()
+    """The modes in which the broker takes orders: `paper`, and `live` where the settings allow it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +294,7 @@ class ComponentHealth:
     status: ComponentStatus
     """The status."""
     detail: str | None = None
-    """Why it is not `ok`, and what to do."""
+    """Why it is not `ok`, and what to do; of the last orders also which open ones no key of a live venue serves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +311,50 @@ class HealthAnswer:
     """
     redis: ComponentHealth
     """Redis: whether it takes the writes of a new order, and whether the shared state is complete."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatRequest:
+    """A heartbeat of an account. The first one arms the account's dead man's switch."""
+
+    timeout_ms: int
+    """The time without a heartbeat after which the account's open orders are cancelled and its openings locked,
+    in milliseconds, 1000 to 86400000. 0 disarms the switch.
+    """
+    actor: str | None = None
+    """The person or system that arms or disarms the switch, 1-256 characters without control characters. Without
+    it, the account.
+    """
+    reason: str | None = None
+    """The reason for the change, 1-256 characters without control characters. Required to disarm."""
+
+
+SwitchState = Literal["armed", "disarmed", "fired"]
+"""The state of a dead man's switch.
+``armed``: It fires unless another heartbeat arrives in time.
+``disarmed``: The account has no switch.
+``fired``: It has fired: the account's openings are locked, and its open orders are being cancelled.
+Heartbeats do not count until no order is open; the next one then arms the switch again.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatAnswer:
+    """The state of an account's dead man's switch after a heartbeat."""
+
+    account_id: str
+    """The account, 1-64 characters of `[A-Za-z0-9_-]`, not `_` alone."""
+    state: SwitchState
+    """The state of the switch."""
+    expires_at: datetime | None = None
+    """When an armed switch fires without another heartbeat, by Redis' clock; otherwise null."""
+    latch_id: str | None = None
+    """The id of the lock that the switch has set when it fired, until a person lifts it; otherwise null. The
+    account then only reduces positions, whatever the state of the switch. As this worker knows it, up to a
+    second late.
+    """
+    timeout_ms: int | None = None
+    """The time of an armed switch, in milliseconds; otherwise null."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,6 +89,36 @@ class LockEvent:
     """When the lock was set or lifted."""
 
 
+SwitchChange = Literal["armed", "disarmed", "fired"]
+"""The change of a dead man's switch.
+``armed``: It was armed, or its time was changed.
+``disarmed``: It was disarmed.
+``fired``: It has fired: the account was locked, and no order of it is open any more.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatEvent:
+    """A dead man's switch was armed or disarmed, or has fired (`orders.events.heartbeat.{account}`). The last
+    event of an account counts. Heartbeats that change nothing are not journaled.
+    """
+
+    account_id: str
+    """The account, 1-64 characters of `[A-Za-z0-9_-]`, not `_` alone."""
+    actor: str
+    """The person or system that changed the switch; `order-router` for `fired`."""
+    event: SwitchChange
+    """The change: `armed`, `disarmed` or `fired`."""
+    reason: str
+    """The reason for the change."""
+    timestamp: datetime
+    """When it was changed."""
+    timeout_ms: int | None = None
+    """The time without a heartbeat after which the switch fires or has fired, in milliseconds; null for
+    `disarmed`.
+    """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitChange:
     """A limit that a change sets."""
@@ -187,7 +217,9 @@ class AdjustmentRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeeAdjustment:
-    """A fee that had no price when its fills were booked, and the price it is counted at."""
+    """A fee that had no price when its fills were booked, and the price it is counted at; or a fee without a
+    price of a fill that no order here made.
+    """
 
     amount: Decimal
     """The fee (below zero: a rebate), in `currency`."""
@@ -195,12 +227,14 @@ class FeeAdjustment:
     """The currency of the fee."""
     fills: int
     """How many fills the fee is of."""
-    price: Decimal
-    """The value of one unit of that currency, in the base currency."""
     symbol: str
     """The instrument's normalised symbol."""
     venue: str
     """The venue of the instrument that was traded."""
+    price: Decimal | None = None
+    """The value of one unit of that currency, in the base currency. Absent where it has no rate: the account
+    opens nothing until another adjustment prices the fee.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +282,7 @@ class AdjustmentEvent:
     cash: Decimal | None = None
     """The deposit (below zero: withdrawal), in the base currency. Absent for a position."""
     fee: FeeAdjustment | None = None
-    """The fee that was priced. Absent for a position or cash."""
+    """The fee that was priced, or that has no price yet. Absent for a position or cash."""
     position: PositionAdjustment | None = None
     """The change of the position. Absent for cash."""
     trading_date: date | None = None

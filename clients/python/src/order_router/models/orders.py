@@ -9,115 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
 
-from .._codec import NumberInput
 from .._methods import ReportMethods
-
-
-OrderType = Literal["market", "limit"]
-"""How the price is set (FIX tag 40).
-``market``: At the best available price.
-``limit``: At the limit price or better.
-"""
-
-
-Side = Literal["buy", "sell"]
-"""Buy or sell (FIX tag 54).
-``buy``: Buy.
-``sell``: Sell.
-"""
-
-
-Mode = Literal["paper", "live", "dry_run"]
-"""Where orders take effect.
-``paper``: At the paper venues.
-``live``: At the real venues.
-``dry_run``: Nowhere: orders are evaluated and journaled, never sent and never counted.
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntentRisk:
-    """The caller's own risk values of the account."""
-
-    account_id: str | None = None
-    """The account of an intent without an `account_id` of its own; beside one it has no effect."""
-    realized_pnl: NumberInput | None = None
-    """The profit (below zero: loss) realised in the trading day, in the base currency: within
-    ±9007199254.740991, at most 8 decimals.
-    """
-    stop_loss: NumberInput | None = None
-    """The loss of the trading day at which the account must stop, in the base currency: above zero, at most
-    9007199254.740991. It applies to this intent where it is tighter than the router's stop-loss.
-    """
-    unrealized_pnl: NumberInput | None = None
-    """The profit (below zero: loss) of the open positions, in the base currency: within ±9007199254.740991, at
-    most 8 decimals.
-    """
-
-
-TimeInForce = Literal["GTC", "IOC", "FOK", "DAY"]
-"""How long the order stays open (FIX tag 59).
-``GTC``: Good till cancelled.
-``IOC``: Immediate or cancel: the quantity that does not fill at once is cancelled.
-``FOK``: Fill or kill: in full at once, or not at all.
-``DAY``: Good for the trading day.
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionIntent:
-    """A request to submit one order."""
-
-    broker: str
-    """The broker to route the order to, such as `binance` or `ibkr`: 1-64 characters of `[A-Za-z0-9_-]`."""
-    order_type: OrderType
-    """The order type (FIX 40): `market`, or `limit` with a `price`."""
-    quantity: NumberInput
-    """The quantity (FIX 38), in units of the instrument: above zero, below 10^11, at most 8 decimals, a whole
-    number of the instrument's lots.
-    """
-    side: Side
-    """The side (FIX 54): `buy` or `sell`."""
-    symbol: str
-    """The symbol to trade, such as `BTCUSDT`, at most 128 characters. It is normalised: `/`, `-` and spaces are
-    removed, letters become upper case, and 1-32 characters must remain.
-    """
-    venue: str
-    """The venue to trade at, which must belong to the broker, such as `binance.spot`: 1-64 characters of
-    `[A-Za-z0-9_.-]`.
-    """
-    account_id: str | None = None
-    """The account that the order belongs to, 1-64 characters of `[A-Za-z0-9_-]`, not `_` alone. Default:
-    `risk.account_id` if given, else `default`.
-    """
-    client_order_id: str | None = None
-    """The caller's id of the order (FIX 11), 1-36 printable ASCII characters without a space. With `account_id`
-    it is the idempotency key. Required on the durable door; the request door assigns one if it is absent.
-    """
-    estimated_loss: NumberInput | None = None
-    """The loss that the caller expects of the order, in the base currency: within ±9007199254.740991, at most 8
-    decimals. Its absolute value counts against the daily loss limits while the order is open.
-    """
-    expires_at: datetime | None = None
-    """The deadline after which the order is never sent to a broker, strict RFC 3339, at most 24 hours ahead."""
-    mode: Mode | None = None
-    """The mode that the caller expects. The intent is refused (`mode_mismatch`) if another mode is in force."""
-    price: NumberInput | None = None
-    """The limit price (FIX 44), in the quote currency: above zero, below 10^9, at most 8 decimals, a multiple of
-    the instrument's tick. Required for `limit`; ignored for `market`, whatever it is.
-    """
-    reduce_only: bool | None = None
-    """Whether the order may only reduce the position: if so, an order that is not a reduction is denied. Default
-    `false`.
-    """
-    risk: IntentRisk | None = None
-    """The caller's own risk values. They can tighten a limit, never loosen one."""
-    tags: Sequence[str] | None = None
-    """Labels of the order, at most 32, each of 1-64 characters without control characters. The tag
-    `strategy:<name>` names its strategy.
-    """
-    time_in_force: TimeInForce | None = None
-    """How long the order stays open (FIX 59): `GTC`, `IOC`, `FOK` or `DAY`. Default `GTC`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +28,28 @@ class ReportedFill:
     """The filled quantity, in units of the instrument, above zero."""
     timestamp: datetime
     """When the venue executed the fill."""
+
+
+Mode = Literal["paper", "live", "dry_run"]
+"""Where orders take effect.
+``paper``: At the paper venues.
+``live``: At the real venues.
+``dry_run``: Nowhere: orders are evaluated and journaled, never sent and never counted.
+"""
+
+
+OrderType = Literal["market", "limit"]
+"""How the price is set (FIX tag 40).
+``market``: At the best available price.
+``limit``: At the limit price or better.
+"""
+
+
+Side = Literal["buy", "sell"]
+"""Buy or sell (FIX tag 54).
+``buy``: Buy.
+``sell``: Sell.
+"""
 
 
 OrderStatus = Literal[
@@ -158,9 +72,20 @@ OrderStatus = Literal[
 """
 
 
+TimeInForce = Literal["GTC", "IOC", "FOK", "DAY"]
+"""How long the order stays open (FIX tag 59).
+``GTC``: Good till cancelled.
+``IOC``: Immediate or cancel: the quantity that does not fill at once is cancelled.
+``FOK``: Fill or kill: in full at once, or not at all.
+``DAY``: Good for the trading day.
+"""
+
+
 ReasonCode = Literal[
     "time_in_force",
     "cancel_requested",
+    "cancelled_not_placed",
+    "not_replaced",
     "end_of_day",
     "broker_rejected",
     "not_placed",
@@ -181,6 +106,8 @@ ReasonCode = Literal[
 """The code of a reason. Programs decide by it; the message beside it is for people.
 ``time_in_force``: Cancelled: the quantity that an IOC or FOK order could not fill at once.
 ``cancel_requested``: Cancelled on request.
+``cancelled_not_placed``: Cancelled: a replace cancelled the earlier terms, and the new ones are not in force.
+``not_replaced``: A replace that was not done: the order keeps its earlier terms.
 ``end_of_day``: Expired: the trading day ended.
 ``broker_rejected``: Rejected by the venue.
 ``not_placed``: Rejected: the venue does not have the order, and can no longer receive it.
@@ -215,6 +142,39 @@ class Reason:
     """A sentence for people."""
     metadata: Metadata = dataclasses.field(default_factory=dict)
     """The measurements that explain the reason."""
+
+
+ReplaceState = Literal["pending", "done", "not_replaced", "cancelled_not_placed", "unknown"]
+"""What became of a replace.
+``pending``: Its intention is journaled, and it may have been sent.
+``done``: The new terms are in force.
+``not_replaced``: The order keeps its earlier terms.
+``cancelled_not_placed``: The earlier terms are cancelled, and the new ones are not in force: the order has
+ended.
+``unknown``: It may have been sent, and its venue has not replied. The venue is asked.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedReplace:
+    """What became of a replace."""
+
+    leg: int
+    """The number of the order's leg that has the new terms, 2-64: the venue knows it by the order id with one
+    more character.
+    """
+    price: Decimal
+    """The limit price that was asked for, in the quote currency."""
+    quantity: Decimal
+    """The quantity of the whole order that was asked for, in units of the instrument."""
+    replace_id: str
+    """The caller's id of the replace, 1-36 printable ASCII characters."""
+    state: ReplaceState
+    """What became of it: `pending` (journaled, and possibly sent), `done`, `not_replaced` (the order keeps its
+    earlier terms), `cancelled_not_placed` (the order has ended), or `unknown` (the venue is asked).
+    """
+    reason: Reason | None = None
+    """Why it was not done, or why its outcome is unknown; null otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,6 +225,62 @@ class SettlementDay:
     """The trading date."""
     deltas: SettlementDeltas
     """The moves."""
+
+
+ReplaceMethod = Literal["amend", "cancel_replace", "cancel_first"]
+"""How a venue carries out a replace.
+``amend``: A smaller quantity at the same price: the order keeps its place in the book.
+``cancel_replace``: The working leg is cancelled and the next one placed in one request. The venue does
+neither where the working leg has any fill.
+``cancel_first``: The working leg is cancelled; what is left of the new quantity is then placed by a request
+of its own.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlementReplace:
+    """A replace of the order."""
+
+    earlier_share: Sequence[int]
+    """What the earlier terms hold of the limits: notional and price loss, in millionths of the base currency."""
+    filled_before: Decimal
+    """What earlier legs have filled when the new leg begins."""
+    leg: int
+    """The number of the leg that has the new terms."""
+    method: ReplaceMethod
+    """How the venue carries it out: `amend`, `cancel_replace` or `cancel_first`."""
+    new_share: Sequence[int]
+    """What the new terms hold of the limits: notional and price loss, in millionths of the base currency."""
+    price: Decimal
+    """The limit price that was asked for."""
+    quantity: Decimal
+    """The quantity of the whole order that was asked for."""
+    replace_id: str
+    """The caller's id of the replace."""
+    requested_at: datetime
+    """The timestamp of the latest request to the venue."""
+    state: ReplaceState
+    """What became of it."""
+    ended_leg: Decimal | None = None
+    """What the order has filled by the venue's count, once its earlier leg is known to have ended while the
+    outcome is open.
+    """
+    is_placing: bool = False
+    """Whether the request that places the new leg by itself is announced."""
+    reason: Reason | None = None
+    """Why it was not done, or why its outcome is unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlementLegs:
+    """The legs of an order that has been replaced."""
+
+    filled_before: Decimal
+    """What the legs before it have filled, by the venue's count."""
+    replaces: Sequence[SettlementReplace]
+    """The replaces, the oldest first, at most 63."""
+    working: int
+    """The number of the leg that works at the venue, 1-64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,6 +336,8 @@ class Settlement:
     """
     is_open: bool = False
     """Whether the order counts against the limit of open orders."""
+    legs: SettlementLegs | None = None
+    """The legs of an order that has been replaced. Absent on any other."""
     open_loss: int | None = None
     """The loss that the caller expects of the order, in millionths of the base currency: reserved while the
     order is open.
@@ -369,7 +387,7 @@ class ExecutionReport(ReportMethods):
     order_type: OrderType
     """The order type: `market` or `limit`."""
     quantity: Decimal
-    """The ordered quantity, in units of the instrument: above zero and below 10^11, at most 8 decimals."""
+    """The ordered quantity in force, in units of the instrument: above zero and below 10^11, at most 8 decimals."""
     side: Side
     """The side: `buy` or `sell`."""
     status: OrderStatus
@@ -395,50 +413,16 @@ class ExecutionReport(ReportMethods):
     broker_order_id: str | None = None
     """The venue's id of the order (FIX 198); null until the venue has assigned one."""
     price: Decimal | None = None
-    """The limit price in the quote currency, above zero and below 10^9, at most 8 decimals; null for a market
-    order.
+    """The limit price in force, in the quote currency, above zero and below 10^9, at most 8 decimals; null for a
+    market order.
     """
     reason: Reason | None = None
     """Why the order was rejected, cancelled or expired, or why its outcome is unknown; null otherwise."""
+    replace: ReportedReplace | None = None
+    """The latest replace of the order (FIX 35=G). Absent on an order that was never replaced. In the reply to a
+    repeated replace it is that one.
+    """
     settlement: Settlement | None = None
     """What the report moved in the shared sums, and what rebuilds the order from it. Present on the journal
     only.
-    """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderReference:
-    """One order, named by exactly one of its two ids."""
-
-    client_order_id: str | None = None
-    """The caller's id of the order, 1-36 printable ASCII characters without a space."""
-    order_id: str | None = None
-    """The router's id of the order, 1-36 characters of `[A-Za-z0-9_-]`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelAllRequest:
-    """The open orders of an account at a broker to cancel."""
-
-    symbol: str | None = None
-    """The symbol whose orders to cancel, at most 128 characters before it is normalised. Without it, the orders
-    of every symbol are cancelled.
-    """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelAllAnswer:
-    """The outcome of a request to cancel all orders."""
-
-    cancelled: Sequence[ExecutionReport]
-    """The reports of orders that the request cancelled: at most 500, and as many as fit into the reply."""
-    cancelled_total: int
-    """The number of orders that the request cancelled, those that `cancelled` leaves out included."""
-    remaining: Sequence[ExecutionReport]
-    """The reports of orders that are still open, or receipts where the outcome is unknown or not journaled: at
-    most 500, and as many as fit into the reply.
-    """
-    remaining_total: int
-    """The number of orders that are still open or whose outcome is unknown or not journaled, those that
-    `remaining` leaves out included.
     """

@@ -1,0 +1,160 @@
+//! The legs that the local exchange has, against the journal: each with exactly its terms, none sent before its replace was on
+//! the journal, and never two of one order open at once.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::chaos::checks::venue::{read_list, split_leg};
+use crate::chaos::journal_model::{JournalModel, ModelOrder};
+use crate::chaos::rest_caller::RestCaller;
+use crate::chaos::violation::FoundViolations;
+use crate::domain::decimal::Decimal;
+use crate::domain::replace::{ReplaceMethod, ReplaceState};
+
+/// The statuses of an order that can trade.
+const OPEN_STATUSES: [&str; 2] = ["NEW", "PARTIALLY_FILLED"];
+
+/// An order of the exchange. An amended one has its latest id and quantity.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VenueLeg {
+    client_order_id: String,
+    price: Decimal,
+    orig_qty: Decimal,
+    status: String,
+    /// When it was accepted, in milliseconds since 1970.
+    time: i64,
+    /// When it last changed, in milliseconds since 1970.
+    update_time: i64,
+}
+
+#[derive(Debug, Deserialize)]
+struct VenueOrders {
+    orders: Vec<VenueLeg>,
+}
+
+/// The legs of one order at the exchange, by their numbers.
+type LegsOfOrder = BTreeMap<u8, VenueLeg>;
+
+/// Checks the legs of every order of the exchange.
+///
+/// # Errors
+/// When they cannot be read.
+pub(in crate::chaos) async fn check_legs(
+    venue: &RestCaller,
+    model: &JournalModel,
+    found: &mut FoundViolations,
+) -> anyhow::Result<()> {
+    let list: VenueOrders = read_list(venue, "/control/orders").await?;
+    let mut by_order: BTreeMap<String, LegsOfOrder> = BTreeMap::new();
+    for one in list.orders {
+        let id = one.client_order_id.clone();
+        if OPEN_STATUSES.contains(&one.status.as_str()) {
+            found.add("leg_left_open", format!("{id} is {} at the venue", one.status));
+        }
+        let (order_id, leg) = split_leg(&id);
+        if by_order.entry(order_id).or_default().insert(leg.get(), one).is_some() {
+            found.add("leg_twice", format!("the venue has two orders {id}"));
+        }
+    }
+    for order in model.orders.values().filter(|order| !order.is_denied()) {
+        let legs = by_order.remove(order.order_id()).unwrap_or_default();
+        for (check, problem) in leg_problems(order, &legs) {
+            found.add(check, format!("{}: {problem}", order.order_id()));
+        }
+    }
+    for id in by_order.keys() {
+        found.add(
+            "leg_differs",
+            format!("the venue has {id}, which the journal does not have"),
+        );
+    }
+    Ok(())
+}
+
+/// Returns what is wrong with the legs that the venue has of one order.
+fn leg_problems(order: &ModelOrder, legs: &LegsOfOrder) -> Vec<(&'static str, String)> {
+    let mut problems = Vec::new();
+    for (leg, expected) in expected_legs(order) {
+        match legs.get(&leg) {
+            None => problems.push(("leg_differs", format!("the venue does not have leg {leg}"))),
+            Some(held) if (held.price, held.orig_qty) != expected => {
+                let (held, expected) = ((held.price, held.orig_qty), expected);
+                problems.push((
+                    "leg_differs",
+                    format!("leg {leg} is {held:?} at the venue, not {expected:?}"),
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    for (leg, held) in legs.iter().filter(|(leg, _)| **leg > 1) {
+        let replace = order.replaces().iter().find(|replace| replace.leg == *leg);
+        match replace {
+            Some(replace) if replace.state == ReplaceState::Done => {}
+            other => {
+                let state = other.map(|replace| replace.state);
+                problems.push((
+                    "leg_differs",
+                    format!("the venue has leg {leg}, whose replace is {state:?}"),
+                ));
+            }
+        }
+        if let Some(announced_at) = announced_at(order, *leg)
+            && held.time < announced_at
+        {
+            let text = format!("leg {leg} was placed at {}, journaled at {announced_at} ms", held.time);
+            problems.push(("sent_before_journal", text));
+        }
+    }
+    let mut by_time: Vec<(&u8, &VenueLeg)> = legs.iter().collect();
+    by_time.sort_by_key(|(leg, held)| (held.time, **leg));
+    for pair in by_time.windows(2) {
+        let [(first, earlier), (second, later)] = pair else {
+            continue;
+        };
+        if earlier.update_time > later.time {
+            let (until, from) = (earlier.update_time, later.time);
+            let text = format!("leg {first} was open until {until}, leg {second} from {from} ms");
+            problems.push(("two_legs_open", text));
+        }
+    }
+    problems
+}
+
+/// Returns price and quantity of each leg that the venue has to have under its id, from leg 2 on: an amended leg has the id of
+/// the next one.
+fn expected_legs(order: &ModelOrder) -> BTreeMap<u8, (Decimal, Decimal)> {
+    let mut expected = BTreeMap::new();
+    let mut working = 1;
+    for replace in order
+        .replaces()
+        .iter()
+        .filter(|replace| replace.state == ReplaceState::Done)
+    {
+        if replace.method == ReplaceMethod::Amend {
+            expected.remove(&working);
+        }
+        working = replace.leg;
+        // A quantity that cannot be subtracted is no leg's.
+        let quantity = replace
+            .quantity
+            .checked_sub(replace.filled_before)
+            .unwrap_or(Decimal::ZERO);
+        expected.insert(working, (replace.price, quantity));
+    }
+    expected
+}
+
+/// Returns when the journal stored the version that announces the request which places a leg, in milliseconds since 1970;
+/// `None` for a leg that no request of its own places.
+fn announced_at(order: &ModelOrder, leg: u8) -> Option<i64> {
+    let mut versions = order.versions.iter();
+    let announces = versions.find(|version| {
+        let replace = version.replaces.iter().find(|replace| replace.leg == leg);
+        replace.is_some_and(|replace| replace.method != ReplaceMethod::CancelFirst || replace.is_placing)
+    })?;
+    let replace = announces.replaces.iter().find(|replace| replace.leg == leg)?;
+    (replace.method != ReplaceMethod::Amend).then(|| announces.stored_at.as_milliseconds())
+}
