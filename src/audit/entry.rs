@@ -67,6 +67,8 @@ pub(super) struct AuditedSubmission {
     pub(super) order: Order,
     pub(super) settlement: Box<ReportSettlement>,
     pub(super) deltas: SumDeltas,
+    /// The token of the lease that it was submitted or released under.
+    pub(super) claim: String,
     pub(super) is_released: bool,
     pub(super) row_digest: u64,
 }
@@ -129,6 +131,7 @@ fn decode_content(stored: &StoredEntry) -> Result<AuditedContent, String> {
             Ok(AuditedContent::Submission(Box::new(AuditedSubmission {
                 row_digest: LoggedRow::of_report(&event.order).digest(),
                 deltas: settlement.deltas.try_into().map_err(|error| text(&error))?,
+                claim: event.claim,
                 is_released: kind == RELEASED_EVENT_KIND,
                 order,
                 settlement,

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::audit::entry::AuditedReport;
+use crate::audit::entry::{AuditedReport, AuditedSubmission};
 use crate::audit::logged_row::FillsDigest;
 use crate::domain::id::OrderId;
 use crate::domain::order::Order;
@@ -40,6 +40,8 @@ pub(super) struct OrderHistory {
     pub(super) submitted_at: Timestamp,
     /// When the last report changed it.
     pub(super) updated_at: Timestamp,
+    /// The claim of the last submission or release that counts.
+    pub(super) claim: String,
     /// Whether its last submission was released and no report followed.
     pub(super) is_released: bool,
     /// Whether another order holds its client order id: it does not count.
@@ -65,6 +67,7 @@ impl Default for OrderHistory {
             status: None,
             submitted_at: never,
             updated_at: never,
+            claim: String::new(),
             is_released: false,
             is_void: false,
             open: None,
@@ -124,6 +127,16 @@ impl OrderHistory {
         self.is_released = false;
         self.row_digest = audited.row_digest;
         self.open = (!order.is_terminal()).then(|| Box::new(order.clone()));
+    }
+
+    /// Reports whether a submission, or a release, changes what is known: a submission is the first, or one under another
+    /// claim than the one that was released; a release is the first entry, or that of the claim that was submitted. Any
+    /// other comes from a worker that was late, and nothing was sent.
+    pub(super) fn is_changed_by(&self, audited: &AuditedSubmission) -> bool {
+        if self.first_sequence == 0 {
+            return true;
+        }
+        self.is_released != audited.is_released && (self.claim == audited.claim) == audited.is_released
     }
 
     /// Reports whether an order that was submitted at this moment may use its client order id again.

@@ -276,8 +276,8 @@ impl JournalAudit {
     }
 
     fn apply_submission(&mut self, audited: AuditedSubmission, seen: SeenEntry, stored_at: Timestamp) {
-        let order = audited.order;
-        self.note_moved(&order, stored_at);
+        let order = &audited.order;
+        self.note_moved(order, stored_at);
         let history = self.orders.by_id.get(&order.order_id);
         if history.is_some_and(|known| known.submissions.iter().any(|one| one.digest == seen.digest)) {
             self.counts.repeats += 1;
@@ -289,23 +289,27 @@ impl JournalAudit {
             found.push(Finding::of_break(FindingKind::Submission, "event", pair));
         } else {
             if !audited.is_released {
-                found = check_submission(&order, &audited.settlement, &audited.deltas);
+                found = check_submission(order, &audited.settlement, &audited.deltas);
             }
-            let is_free = self.orders.find_holder(&order).is_none();
+            let is_free = self.orders.find_holder(order).is_none();
             if is_free {
-                self.orders.hold(&order);
+                self.orders.hold(order);
             }
             let history = self.orders.by_id.entry(order.order_id.clone()).or_default();
-            if history.first_sequence == 0 && !audited.is_released {
+            let is_change = history.is_changed_by(&audited);
+            if history.first_sequence == 0 {
                 history.first_sequence = seen.sequence;
                 history.row_digest = audited.row_digest;
                 history.submitted_at = order.submitted_at;
             }
             history.submissions.push(seen);
-            history.is_released = audited.is_released;
             history.is_void = !is_free;
-            history.updated_at = order.updated_at;
-            history.open = (!audited.is_released).then(|| Box::new(order.clone()));
+            if is_change {
+                history.claim = audited.claim;
+                history.is_released = audited.is_released;
+                history.updated_at = order.updated_at;
+                history.open = (!audited.is_released).then(|| Box::new(order.clone()));
+            }
         }
         for finding in found {
             self.findings.add(finding.of_order(&order.order_id, seen.sequence));

@@ -89,10 +89,19 @@ pub enum NotSentReason {
     Halted,
     /// Another worker has the lease, or the claim was released.
     LeaseLost,
-    /// The venue is unreachable; the text says why.
+    /// The adapter took no order, and nothing of this one is on the journal; the text says why.
+    NotAccepted(String),
+    /// The venue is unreachable, and the order may be announced on the journal; the text says why.
     Unavailable(String),
     /// Too many calls wait. Only the broker's task returns this: the adapter has not seen the order.
     QueueFull,
+}
+
+impl NotSentReason {
+    /// Reports whether it is certain that nothing of the order is on the journal.
+    pub fn is_before_announcement(&self) -> bool {
+        matches!(self, Self::NotAccepted(_) | Self::QueueFull)
+    }
 }
 
 /// The outcome of a cancel.

@@ -144,6 +144,6 @@ async fn queue_call<C, O>(
 fn refusal_reason<T>(error: &mpsc::error::TrySendError<T>) -> NotSentReason {
     match error {
         mpsc::error::TrySendError::Full(_) => NotSentReason::QueueFull,
-        mpsc::error::TrySendError::Closed(_) => NotSentReason::Unavailable("the broker's task has ended".into()),
+        mpsc::error::TrySendError::Closed(_) => NotSentReason::NotAccepted("the broker's task has ended".into()),
     }
 }

@@ -254,7 +254,7 @@ impl<G: SendGate> BrokerAdapter for VenueAdapter<G> {
             return PlaceOutcome::Rejected(fills::rejection("a time in force it does not have"));
         }
         if self.venue.behaviour().is_offline {
-            return PlaceOutcome::NotSent(NotSentReason::Unavailable("no connection".into()));
+            return PlaceOutcome::NotSent(NotSentReason::NotAccepted("no connection".into()));
         }
         if let Err(why) = self.announce_and_start(&placement).await {
             return PlaceOutcome::NotSent(why);

@@ -126,12 +126,31 @@ async fn submission_alone_is_unknown_and_a_released_one_is_no_order() {
     assert!(journal.states("sent").await.is_empty());
     let (_, now) = journal.router.list("/orders/log").await;
     assert_eq!(now, before + 3, "the orders that the waits submitted");
+    // The worker of the released claim was late, and so was one whose claim was released before its submission came.
+    journal.submission(SUBMITTING_EVENT_KIND, "one", &sent).await;
+    let late = json!({"order_id": "BN-late", "client_order_id": "late", "version": 0, "fills": [], "fills_total": 0,
+        "filled_quantity": 0, "status": "unknown"});
+    journal.submission(RELEASED_EVENT_KIND, "three", &late).await;
+    journal.submission(SUBMITTING_EVENT_KIND, "three", &late).await;
+    journal.settle().await;
+    assert!(journal.states("sent").await.is_empty());
+    assert!(journal.states("late").await.is_empty());
     journal.submission(SUBMITTING_EVENT_KIND, "two", &sent).await;
+    // Beside a claim that stands, another one's submission has no effect, and its release neither.
+    journal.submission(SUBMITTING_EVENT_KIND, "four", &sent).await;
+    journal.submission(RELEASED_EVENT_KIND, "four", &sent).await;
+    journal.settle().await;
+    assert_eq!(journal.states("sent").await, ["unknown"]);
+    journal.submission(SUBMITTING_EVENT_KIND, "five", &late).await;
+    journal
+        .report(&json!({"order_id": "BN-late", "client_order_id": "late"}))
+        .await;
     journal
         .report(&json!({"order_id": "BN-sent", "client_order_id": "sent"}))
         .await;
     journal.settle().await;
     assert_eq!(journal.states("sent").await, ["filled"]);
+    assert_eq!(journal.states("late").await, ["filled"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

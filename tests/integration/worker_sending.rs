@@ -335,6 +335,33 @@ async fn unsent_order_is_released_by_its_own_worker_even_after_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn order_that_no_adapter_accepts_leaves_nothing_on_the_journal() {
+    let (rig, venue, client) = rig().await;
+    let worker = KillableWorker::start(&rig.settings, &venue).await;
+    let refuse_once = async |is_offline: bool| {
+        venue.set(|behaviour| (behaviour.is_offline, behaviour.unreachable) = (is_offline, !is_offline));
+        let fault = client.fault(&intent("a1", &[])).await;
+        assert_eq!(fault.code, FaultCode::BrokerUnavailable, "{fault}");
+        (
+            sums(&rig).await,
+            events(&client, "submitting").await.len(),
+            events(&client, "released").await.len(),
+        )
+    };
+    for _ in 0..3 {
+        assert_eq!(refuse_once(true).await, ((0, 0), 0, 0));
+    }
+    // The same holds behind an attempt that was announced.
+    assert_eq!(refuse_once(false).await, ((0, 0), 1, 1));
+    assert_eq!(refuse_once(true).await, ((0, 0), 1, 1));
+    venue.set(|behaviour| (behaviour.is_offline, behaviour.unreachable) = (false, false));
+    let report = client.report(&intent("a1", &[])).await;
+    assert_eq!((report.version, venue.arrivals().len()), (1, 1));
+    assert_eq!(sums(&rig).await, (100, 100));
+    worker.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn not_sent_result_does_not_count_after_a_takeover() {
     let (rig, venue, client) = rig().await;
     let worker = KillableWorker::start(&rig.settings, &venue).await;

@@ -119,11 +119,13 @@ async fn order_that_is_sent_at_its_second_attempt_survives_the_loss_of_everythin
     // More would reach into the rebuild of the round before, whose lease is waited for.
     for (number, lost) in (4..=48).step_by(4).enumerate() {
         let id = format!("a{lost}");
-        venue.set(|behaviour| behaviour.is_offline = true);
+        // The first attempt ends before its announcement or, released on the journal, behind it.
+        let is_announced = number % 2 == 0;
+        venue.set(|behaviour| (behaviour.unreachable, behaviour.is_offline) = (is_announced, !is_announced));
         let fault = client.fault(&intent(&id, &[])).await;
         assert_eq!(fault.code, FaultCode::BrokerUnavailable);
         rig.quiet().await;
-        venue.set(|behaviour| behaviour.is_offline = false);
+        venue.set(|behaviour| (behaviour.unreachable, behaviour.is_offline) = (false, false));
         let answer = submit_held_at(HoldPoint::Received, &rig, &venue, &id).await;
         lose_and_resume(&mut rig, &venue, &id, lost, answer).await;
         let sent = i64::try_from(number + 1).unwrap();

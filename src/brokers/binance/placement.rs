@@ -65,22 +65,22 @@ where
         return Some(PlaceOutcome::NotSent(NotSentReason::DeadlinePassed));
     }
     if !session.client.is_key_accepted() {
-        return Some(not_sent(
+        return Some(not_accepted(
             "the venue has not accepted the API key for trading: the log says why".to_owned(),
         ));
     }
     if session.client.is_environment_refused() {
-        return Some(not_sent(
+        return Some(not_accepted(
             "live orders go to another environment of the venue, which another worker's settings name".to_owned(),
         ));
     }
     if !order.reduce_only && !session.reports.is_complete() {
-        return Some(not_sent(
+        return Some(not_accepted(
             "the venue's reports are not all read yet; until then only orders with reduce_only are sent".to_owned(),
         ));
     }
     if !session.symbols.contains(&order.symbol) {
-        return Some(not_sent(format!(
+        return Some(not_accepted(format!(
             "{} came into force after this worker's start, which has not read its rules; restart the worker",
             order.symbol
         )));
@@ -88,7 +88,7 @@ where
     match session.rules.check(order) {
         Ok(()) => None,
         Err(RuleViolation::Terms(violation)) => Some(PlaceOutcome::Rejected(refused_terms(&violation))),
-        Err(passing) => Some(not_sent(passing.to_string())),
+        Err(passing) => Some(not_accepted(passing.to_string())),
     }
 }
 
@@ -110,14 +110,14 @@ where
     G: SendGate,
 {
     let client = &session.client;
-    let now = venue_time(session)?;
+    let now = venue_time(session).map_err(NotSentReason::NotAccepted)?;
     let acquired = client.budget.acquire(RequestPurpose::Order, weight::ORDER, now).await;
-    acquired.map_err(NotSentReason::Unavailable)?;
+    acquired.map_err(NotSentReason::NotAccepted)?;
     // An open connection comes first: an order that cannot be sent is not announced.
     let connection = OrderConnection::reserve(&client.trading).await;
-    let connection = connection.map_err(|reason| NotSentReason::Unavailable(format!("no connection: {reason}")))?;
+    let connection = connection.map_err(|reason| NotSentReason::NotAccepted(format!("no connection: {reason}")))?;
     let receipt = gate.journal_submission(placement).await?;
-    let requested_at = venue_time(session)?;
+    let requested_at = venue_time(session).map_err(NotSentReason::Unavailable)?;
     let recv_window_ms = recv_window_ms(placement.deadline).ok_or(NotSentReason::DeadlinePassed)?;
     let request = client.signed_request(
         Method::POST,
@@ -136,8 +136,8 @@ where
         .await)
 }
 
-fn venue_time<L: LimitLedger, I: VenueInbox>(session: &VenueSession<L, I>) -> Result<Timestamp, NotSentReason> {
-    let unknown = || NotSentReason::Unavailable("the offset of the venue's clock is not known".to_owned());
+fn venue_time<L: LimitLedger, I: VenueInbox>(session: &VenueSession<L, I>) -> Result<Timestamp, String> {
+    let unknown = || "the offset of the venue's clock is not known".to_owned();
     session.client.clock.now().ok_or_else(unknown)
 }
 
@@ -200,6 +200,10 @@ fn refused_terms(violation: &str) -> Reason {
 
 fn not_sent(reason: String) -> PlaceOutcome {
     PlaceOutcome::NotSent(NotSentReason::Unavailable(reason))
+}
+
+fn not_accepted(reason: String) -> PlaceOutcome {
+    PlaceOutcome::NotSent(NotSentReason::NotAccepted(reason))
 }
 
 /// The longest time that a request can take effect after its timestamp: its window, and the ten seconds after which the

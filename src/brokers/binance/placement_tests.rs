@@ -230,7 +230,7 @@ async fn refusals_that_last_close_intake_without_another_request() {
         assert!(matches!(first, PlaceOutcome::NotSent(_)), "{body}: {first:?}");
         let second = place(&bench, limit_order(Gtc)).await;
         assert!(
-            matches!(second, PlaceOutcome::NotSent(NotSentReason::Unavailable(_))),
+            matches!(second, PlaceOutcome::NotSent(NotSentReason::NotAccepted(_))),
             "{body}: {second:?}"
         );
         assert_eq!(bench.server.requests(ORDER).len(), 1, "{body}");
@@ -244,7 +244,7 @@ async fn an_unreachable_venue_means_not_announced_and_not_sent() {
     bench.server.stop_listening().await;
     let outcome = place(&bench, limit_order(Gtc)).await;
     assert!(
-        matches!(&outcome, PlaceOutcome::NotSent(NotSentReason::Unavailable(reason)) if reason.contains("connection")),
+        matches!(&outcome, PlaceOutcome::NotSent(NotSentReason::NotAccepted(reason)) if reason.contains("connection")),
         "{outcome:?}"
     );
     assert_eq!(*bench.gate.announced.lock().unwrap(), 0);
@@ -360,7 +360,7 @@ async fn without_clock_or_rules_nothing_is_sent() {
     for what in ["rules", "clock"] {
         let outcome = place(&bench, limit_order(Gtc)).await;
         assert!(
-            matches!(&outcome, PlaceOutcome::NotSent(NotSentReason::Unavailable(reason)) if reason.contains(what)),
+            matches!(&outcome, PlaceOutcome::NotSent(NotSentReason::NotAccepted(reason)) if reason.contains(what)),
             "{outcome:?}"
         );
         crate::brokers::binance::maintenance::read_rules(&bench.session)

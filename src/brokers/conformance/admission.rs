@@ -114,7 +114,9 @@ async fn check_place_unreachable<H: ConformanceHarness>(harness: &H) -> CaseVerd
     let before = placement.inner().order.clone();
     harness.inject_fault(VenueFault::Unreachable).await?;
     match harness.adapter().place(placement.clone()).await {
-        PlaceOutcome::NotSent(NotSentReason::Unavailable(_)) => check_unchanged(harness, &before).await?,
+        PlaceOutcome::NotSent(NotSentReason::NotAccepted(_) | NotSentReason::Unavailable(_)) => {
+            check_unchanged(harness, &before).await?
+        }
         other => return unexpected_outcome("not sent, unavailable", &other),
     }
     match harness.adapter().place(placement).await {

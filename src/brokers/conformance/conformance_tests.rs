@@ -69,9 +69,10 @@ impl BrokerAdapter for FlawedAdapter {
             (AdapterFlaw::RepeatIsNotSent, PlaceOutcome::OutcomeUnknown(why)) if !is_reply_lost(&why) => {
                 PlaceOutcome::NotSent(NotSentReason::LeaseLost)
             }
-            (AdapterFlaw::UnreachableIsUnknown, PlaceOutcome::NotSent(NotSentReason::Unavailable(why))) => {
-                PlaceOutcome::OutcomeUnknown(why)
-            }
+            (
+                AdapterFlaw::UnreachableIsUnknown,
+                PlaceOutcome::NotSent(NotSentReason::NotAccepted(why) | NotSentReason::Unavailable(why)),
+            ) => PlaceOutcome::OutcomeUnknown(why),
             (_, outcome) => outcome,
         }
     }

@@ -56,7 +56,7 @@ impl Projection<'_> {
         match &entry.event {
             OrderLogEvent::Report(report) => self.apply_report(entry, report),
             OrderLogEvent::Submitting(submission) => self.apply_submitting(entry, submission),
-            OrderLogEvent::Released(submission) => self.apply_released(submission),
+            OrderLogEvent::Released(submission) => self.apply_released(entry, submission),
             OrderLogEvent::Adjustment(event) => self.apply_adjustment(event),
             OrderLogEvent::Note(event) => self.apply_note(event),
             OrderLogEvent::StateChange { version, mode } => router_state::save(self.connection, *version, *mode),
@@ -90,13 +90,15 @@ impl Projection<'_> {
         self.insert_executions(entry, report, &known)
     }
 
+    /// Applies a submission: the first of an order, or one under another claim than the one that was released. Behind the
+    /// release of its own claim, or beside another claim, it comes from a worker that was late: nothing was sent.
     fn apply_submitting(&mut self, entry: &StreamEntry, submission: &LoggedSubmission) -> rusqlite::Result<()> {
         let (order, claim) = (&submission.order, Some(submission.claim.as_str()));
         let Some(known) = orders::find(self.connection, &order.order_id)? else {
             self.insert_order(entry, order, OrderStatus::Unknown, claim)?;
             return Ok(());
         };
-        if known.version > 0 {
+        if known.version > 0 || !known.is_released || known.claim.as_deref() == claim {
             return Ok(());
         }
         orders::mark_submitted(self.connection, known.ordinal, claim)?;
@@ -104,13 +106,17 @@ impl Projection<'_> {
         Ok(())
     }
 
-    fn apply_released(&mut self, submission: &LoggedSubmission) -> rusqlite::Result<()> {
-        let Some(known) = orders::find(self.connection, &submission.order.order_id)? else {
-            return Ok(());
+    /// Applies the release of a claim. One that comes before its submission is kept too: the submission then has no effect.
+    fn apply_released(&mut self, entry: &StreamEntry, submission: &LoggedSubmission) -> rusqlite::Result<()> {
+        let (order, claim) = (&submission.order, Some(submission.claim.as_str()));
+        let known = match orders::find(self.connection, &order.order_id)? {
+            Some(known) if known.version > 0 || known.claim.as_deref() != claim => return Ok(()),
+            Some(known) => known,
+            None => match self.insert_order(entry, order, OrderStatus::Unknown, claim)? {
+                Some(known) => known,
+                None => return Ok(()),
+            },
         };
-        if known.version > 0 || known.claim.as_deref() != Some(&submission.claim) {
-            return Ok(());
-        }
         orders::mark_released(self.connection, known.ordinal)?;
         self.record_status_change(known.ordinal, known.listed_status(), None);
         Ok(())

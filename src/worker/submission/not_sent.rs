@@ -26,9 +26,9 @@ pub(in crate::worker) async fn release_unsent(
     placement: &Placement,
     reason: NotSentReason,
 ) -> Result<SubmissionOutcome, Fault> {
+    let is_before_announcement = reason.is_before_announcement();
     let fault = not_sent_fault(intent, placement, reason);
-    // After a full queue no adapter has seen the order: nothing of it is on the journal.
-    if fault.code != FaultCode::QueueFull && router.places_at_venue(&placement.order) {
+    if !is_before_announcement && router.places_at_venue(&placement.order) {
         return release_announced_order(router, intent, placement, fault).await;
     }
     match router.store.release_claim(&placement.order, &placement.lease).await {
@@ -82,7 +82,7 @@ fn not_sent_fault(intent: &Intent, placement: &Placement, reason: NotSentReason)
             FaultCode::StoreUnavailable,
             "the order waited longer than its lease and was not sent; send it again",
         ),
-        NotSentReason::Unavailable(reason) => Fault::new(
+        NotSentReason::NotAccepted(reason) | NotSentReason::Unavailable(reason) => Fault::new(
             FaultCode::BrokerUnavailable,
             format!("the order was not sent: {reason}"),
         ),

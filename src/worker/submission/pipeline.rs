@@ -172,7 +172,7 @@ async fn send_to_broker(
 ) -> Result<SubmissionOutcome, Fault> {
     let placement = approved.inner().clone();
     let Some(broker) = router.brokers.of_order(&placement.order) else {
-        let reason = NotSentReason::Unavailable("the broker is not configured".into());
+        let reason = NotSentReason::NotAccepted("the broker is not configured".into());
         return not_sent::release_unsent(router, intent, &placement, reason).await;
     };
     let started_at = Instant::now();
