@@ -264,7 +264,7 @@ async fn ended_task_sends_nothing() {
     assert!(bench.joined.await.unwrap_err().is_cancelled());
     let outcome = bench.handle.place(approved_placement("1")).await;
     assert!(
-        matches!(outcome, PlaceOutcome::NotSent(NotSentReason::Unavailable(_))),
+        matches!(outcome, PlaceOutcome::NotSent(NotSentReason::NotAccepted(_))),
         "{outcome:?}"
     );
     assert_eq!(bench.place_count.load(Ordering::SeqCst), 0);

@@ -28,6 +28,7 @@ mod journal_archive;
 mod journal_behind;
 mod journal_fixtures;
 mod journal_loss;
+mod late_entry;
 mod ledger_view;
 mod limit_breaches;
 mod limit_races;
