@@ -17,6 +17,7 @@ pub mod rebuild;
 pub mod request_limits;
 mod retention;
 mod script;
+pub mod settled_trades;
 pub mod sums;
 
 pub use crate::store::client::Store;

@@ -126,6 +126,16 @@ pub struct VenueNotice {
     pub report: VenueReport,
 }
 
+/// A complete reading of a symbol's trades.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TradeReading {
+    /// This process has read all that its journal may lack, for the first time.
+    Whole,
+    /// It began at the end of another one. Where that one is not known any more, its journal may have been put back to an
+    /// earlier state, and this reading says nothing.
+    Continued,
+}
+
 /// Receives the reports of a live venue.
 pub trait VenueInbox: Send + Sync + 'static {
     /// Settles a report, and returns once it is journaled. A fill of an order that the router does not know is booked as
@@ -141,6 +151,19 @@ pub trait VenueInbox: Send + Sync + 'static {
     /// # Errors
     /// When the orders cannot be read, or are more than `max`.
     fn open_orders(&self, max: usize) -> impl Future<Output = Result<Vec<Order>, InboxError>> + Send;
+
+    /// Returns up to which moment, by the venue's clock, any worker has settled every trade of a symbol; `None` where that is
+    /// not known.
+    fn settled_trades(&self, symbol: &Symbol) -> impl Future<Output = Option<Timestamp>> + Send;
+
+    /// Records that every trade of a symbol before a moment, by the venue's clock, is settled. A moment that cannot be recorded
+    /// costs the next worker a longer reading.
+    fn record_settled_trades(
+        &self,
+        symbol: &Symbol,
+        until: Timestamp,
+        reading: TradeReading,
+    ) -> impl Future<Output = ()> + Send;
 }
 
 /// Why a report was not journaled, or open orders were not read.

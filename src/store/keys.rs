@@ -43,6 +43,7 @@
 //! | `healing` | string | the token of the worker that rebuilds the store | 5 s, extended every second |
 //! | `{or}requests:<kind>:<scope>:<window>:<n>` | string | what a venue's limit of this kind has counted in window n since 1970; `<window>` is its length in milliseconds, `<scope>` an address or an account | two windows |
 //! | `{or}closed:<kind>:<scope>` | string | until when the venue takes no request of this kind, in microseconds by its clock | 4 days |
+//! | `{or}trades:<key>:<symbol>:<journal>` | string | up to which moment the trades of a symbol are settled, in microseconds by the clock of the venue; `<key>` a hash of environment and API key, `<journal>` the journal that has them: when it was created (microseconds) and the sequence of the last accepted loss | 25 h |
 //! | `{or}probe` | string | what a worker writes to see that Redis takes writes | 60 s |
 
 use std::time::Duration;
@@ -54,6 +55,7 @@ use crate::domain::request_limit::{LimitKind, LimitScopes, window_index};
 use crate::domain::symbol::Symbol;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::store::error::StoreError;
+use crate::store::settled_trades::SettledTradesOf;
 
 macro_rules! key {
     ($($part:tt)+) => { format!("{{or}}:{}", format_args!($($part)+)) };
@@ -172,6 +174,13 @@ pub(super) fn counted_requests(scopes: &LimitScopes, kind: LimitKind, window: Du
 /// Returns the key of the moment until which a venue takes no request of a kind; outside of [`all_keys_pattern`], too.
 pub(super) fn closed_requests(scopes: &LimitScopes, kind: LimitKind) -> String {
     format!("{{or}}closed:{}:{}", kind.as_str(), scopes.of(kind))
+}
+
+/// Returns the key of the moment up to which the trades of a symbol are settled; outside of [`all_keys_pattern`], too: they
+/// are on the journal, whatever Redis loses.
+pub(super) fn settled_trades(of: &SettledTradesOf<'_>) -> String {
+    let SettledTradesOf { key, symbol, journal } = of;
+    format!("{{or}}trades:{key}:{symbol}:{journal}")
 }
 
 /// Returns the pattern of the keys that are rebuilt from the journal, which distinguishes an empty store from one that lost only its

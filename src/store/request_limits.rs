@@ -27,6 +27,15 @@ const CLOSURE_TTL_MS: u64 = 4 * 86_400_000;
 /// The largest integer that Lua counts exactly, 2^53 − 1.
 const MAX_EXACT: i64 = (1 << 53) - 1;
 
+/// What a number is raised from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RaiseFrom {
+    /// From whatever is known, or from nothing.
+    Nothing,
+    /// From what is known; where nothing is, it is not set.
+    Known,
+}
+
 impl Store {
     /// Counts a request in all its windows, or in none. `at` is the venue's time.
     ///
@@ -82,7 +91,8 @@ impl Store {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let key = keys::counted_requests(scopes, kind, window, at);
-        self.raise(&key, used.into(), count_ttl_ms(window)).await
+        self.raise(&key, used.into(), count_ttl_ms(window), RaiseFrom::Nothing)
+            .await
     }
 
     /// Refuses every request of a kind before a moment by the venue's clock. An earlier moment than one that is set changes
@@ -97,13 +107,23 @@ impl Store {
         until: Timestamp,
     ) -> Result<(), StoreError> {
         let key = keys::closed_requests(scopes, kind);
-        self.raise(&key, until.as_microseconds().min(MAX_EXACT), CLOSURE_TTL_MS)
-            .await
+        self.raise(
+            &key,
+            until.as_microseconds().min(MAX_EXACT),
+            CLOSURE_TTL_MS,
+            RaiseFrom::Nothing,
+        )
+        .await
     }
 
-    async fn raise(&self, key: &str, number: i64, ttl_ms: u64) -> Result<(), StoreError> {
+    /// Raises a number that is no part of what the journal rebuilds; a lower one changes nothing.
+    pub(super) async fn raise(&self, key: &str, number: i64, ttl_ms: u64, from: RaiseFrom) -> Result<(), StoreError> {
         let mut command = redis::cmd("EVAL");
         command.arg(RAISE_REQUEST_LIMIT).arg(1).arg(key).arg(number).arg(ttl_ms);
+        command.arg(match from {
+            RaiseFrom::Nothing => "nothing",
+            RaiseFrom::Known => "known",
+        });
         self.run_unfenced(command).await.map(drop)
     }
 

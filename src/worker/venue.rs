@@ -23,4 +23,5 @@ mod notices;
 mod orphans;
 mod prices;
 mod session;
+mod settled_trades;
 mod venue_uids;

@@ -17,11 +17,12 @@ use order_router::brokers::binance::session::VenueSession;
 use order_router::brokers::binance::settings::{BinanceSettings, TimeLimits, VenueUrls};
 use order_router::brokers::binance::transport::venue_stream::tls_with_roots;
 use order_router::brokers::binance::{maintenance, reconciliation, user_stream};
-use order_router::brokers::port::{InboxError, VenueInbox, VenueNotice};
+use order_router::brokers::port::{InboxError, TradeReading, VenueInbox, VenueNotice};
 use order_router::brokers::task::BrokerTask;
 use order_router::domain::order::Order;
 use order_router::domain::order_terms::OrderStatus;
 use order_router::domain::symbol::Symbol;
+use order_router::domain::time::Timestamp;
 use order_router::wire::report::ExecutionReport;
 use order_router::worker::Worker;
 use order_router::worker::lifecycle::broker_tasks::AdditionalBrokers;
@@ -45,6 +46,12 @@ impl VenueInbox for CountingInbox {
     async fn open_orders(&self, _: usize) -> Result<Vec<Order>, InboxError> {
         Ok(Vec::new())
     }
+
+    async fn settled_trades(&self, _: &Symbol) -> Option<Timestamp> {
+        None
+    }
+
+    async fn record_settled_trades(&self, _: &Symbol, _: Timestamp, _: TradeReading) {}
 }
 
 /// Returns the factory of the adapter before a venue.

@@ -17,8 +17,10 @@ use order_router::brokers::binance::request_budget::{RequestBudget, RequestPurpo
 use order_router::brokers::port::LimitLedger;
 use order_router::config::redis::RedisSettings;
 use order_router::domain::request_limit::{LimitCharge, LimitDecision, LimitKind, LimitScopes};
+use order_router::domain::symbol::Symbol;
 use order_router::domain::time::Timestamp;
 use order_router::store::Store;
+use order_router::store::settled_trades::SettledTradesOf;
 use order_router::worker::venue::limit_ledger::SharedLimitLedger;
 use redis::AsyncCommands;
 
@@ -295,4 +297,37 @@ async fn the_counts_neither_stop_a_rebuild_nor_end_with_it() {
         client.submit(&intent("last", &[])).await.is_ok()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moment_of_settled_trades_only_rises_and_begins_with_a_whole_reading() {
+    let redis = RedisServer::start().await;
+    let settings = RedisSettings {
+        url: redis.url(),
+        ..RedisSettings::default()
+    };
+    let store = Store::connect(&settings).await.unwrap();
+    let symbol = Symbol::parse("BTCUSDT").unwrap();
+    let of = |journal| SettledTradesOf {
+        key: "k",
+        symbol: &symbol,
+        journal,
+    };
+    let read = async |journal| store.read_settled_trades(&of(journal)).await.unwrap();
+    let record = async |at, first| store.record_settled_trades(&of("1.0"), at, first).await.unwrap();
+    record(at(10), false).await;
+    assert_eq!(read("1.0").await, None);
+    record(at(10), true).await;
+    record(at(30), false).await;
+    record(at(20), false).await;
+    record(at(20), true).await;
+    assert_eq!((read("1.0").await, read("1.7").await), (Some(at(30)), None));
+    // A Redis that was emptied does not learn it from a worker that goes on.
+    let _: () = redis::cmd("FLUSHALL")
+        .query_async(&mut redis.connection().await)
+        .await
+        .unwrap();
+    record(at(40), false).await;
+    assert_eq!(read("1.0").await, None);
+    assert!(keys(&redis).await.is_empty());
 }

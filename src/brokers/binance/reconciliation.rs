@@ -4,10 +4,12 @@
 //! intervals, however healthy the stream looks. Settling the same report twice changes nothing, so it needs no agreement with
 //! the stream about who brings what.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +24,7 @@ use crate::brokers::binance::request_budget::RequestPurpose;
 use crate::brokers::binance::rest_reader::{ReadError, TRADES_PER_PAGE, TradesFrom};
 use crate::brokers::binance::retry_delay::RetryDelay;
 use crate::brokers::binance::session::VenueSession;
-use crate::brokers::port::{InboxError, LimitLedger, VenueInbox, VenueNotice};
+use crate::brokers::port::{InboxError, LimitLedger, TradeReading, VenueInbox, VenueNotice};
 use crate::domain::id::OrderId;
 use crate::domain::order::Order;
 use crate::domain::order_terms::OrderStatus;
@@ -33,10 +35,13 @@ use crate::domain::time::Timestamp;
 const INTERVAL: Duration = Duration::from_secs(60);
 /// The delays after a failure.
 const FAILURE_DELAY: RetryDelay = RetryDelay::new(Duration::from_secs(1), Duration::from_secs(60));
-/// How far back the first reading of trades goes. Older fills are found through the orders that the router has open.
+/// How far back the first reading of trades goes where no worker has settled them later. Older fills are found through the
+/// orders that the router has open.
 const FIRST_LOOK_BACK: Duration = Duration::from_secs(86_400);
 /// How far each reading overlaps the one before: the venue's lists may lag behind its engine.
 const OVERLAP: Duration = Duration::from_secs(300);
+/// How many orders of a list are settled at a time.
+const SETTLED_AT_A_TIME: usize = 16;
 /// The most pages of trades of one symbol in one reading; the next one continues.
 const MAX_PAGES: usize = 20;
 /// The most open orders of the router that one reading takes; with more it fails.
@@ -76,6 +81,8 @@ pub struct Reconciliation {
 #[derive(Debug)]
 struct TradeCursor {
     since: Timestamp,
+    /// What the next complete reading is.
+    reading: TradeReading,
     /// The trades in the overlap that are settled, with their times.
     settled: BTreeMap<i64, Timestamp>,
 }
@@ -170,10 +177,10 @@ impl Reconciliation {
         I: VenueInbox,
     {
         let started_at = session.client.clock.now().ok_or(ReconciliationError::ClockUnknown)?;
-        let cursor = self.cursors.entry(symbol.clone()).or_insert_with(|| TradeCursor {
-            since: started_at.saturating_sub(FIRST_LOOK_BACK),
-            settled: BTreeMap::new(),
-        });
+        let cursor = match self.cursors.entry(symbol.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(first) => first.insert(TradeCursor::first(session, symbol, started_at).await),
+        };
         let mut from = TradesFrom::Time(cursor.since);
         let mut unreadable = 0;
         for _ in 0..MAX_PAGES {
@@ -187,6 +194,8 @@ impl Reconciliation {
                 _ if unreadable > 0 => return Ok(unreadable),
                 _ => {
                     cursor.advance(started_at.saturating_sub(OVERLAP));
+                    let reading = std::mem::replace(&mut cursor.reading, TradeReading::Continued);
+                    session.inbox.record_settled_trades(symbol, cursor.since, reading).await;
                     return Ok(0);
                 }
             }
@@ -199,6 +208,23 @@ impl Reconciliation {
 }
 
 impl TradeCursor {
+    /// Returns the cursor of a worker's first reading: it begins where the last complete reading of any worker ended.
+    async fn first<L, I>(session: &VenueSession<L, I>, symbol: &Symbol, now: Timestamp) -> Self
+    where
+        L: LimitLedger,
+        I: VenueInbox,
+    {
+        let earliest = now.saturating_sub(FIRST_LOOK_BACK);
+        let settled_until = session.inbox.settled_trades(symbol).await;
+        let reading = settled_until.map_or(TradeReading::Whole, |_| TradeReading::Continued);
+        let settled_until = settled_until.unwrap_or(earliest);
+        Self {
+            since: settled_until.clamp(earliest, now.saturating_sub(OVERLAP)),
+            reading,
+            settled: BTreeMap::new(),
+        }
+    }
+
     /// Settles the trades of a page that are not settled yet, order by order. Returns of how many orders they could not be
     /// read: one of them holds up no other.
     async fn settle_page<L, I>(
@@ -223,33 +249,18 @@ impl TradeCursor {
         // A trade has the venue's order id only; the order says whose it is.
         let ids: Vec<i64> = by_order.keys().copied().collect();
         let mut listed = order_lists::read_orders(&session.client, symbol, &ids).await?;
+        let settling = by_order.into_iter().map(|(order_id, trades)| {
+            let state = listed.remove(&order_id);
+            settle_trades_of_order(session, symbol, order_id, trades, state)
+        });
+        let settling: Vec<_> = settling.collect();
+        let mut settling = futures_util::stream::iter(settling).buffered(SETTLED_AT_A_TIME);
         let mut unreadable = 0;
-        for (order_id, trades) in by_order {
-            let state = match listed.remove(&order_id) {
-                Some(state) => Ok(state),
-                None => session.client.query_order_by_id(symbol, order_id).await,
-            };
-            let notice = match state {
-                Ok(state) => queried_notice(&state, &trades).map_err(|error| error.to_string()),
-                Err(error @ (ReadError::NotOffered | ReadError::Unanswered(_))) => return Err(error.into()),
-                Err(error) => Err(error.to_string()),
-            };
-            let settled = match notice {
-                Ok(notice) => deliver(session, notice).await.map_err(|error| error.to_string()),
-                Err(error) => Err(error),
-            };
-            match settled {
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::error!(%symbol, order_id, error, "the trades of an order at the venue cannot be settled");
-                    unreadable += 1;
-                    continue;
-                }
+        while let Some(settled) = settling.next().await {
+            match settled? {
+                Some(trades) => self.settled.extend(trades),
+                None => unreadable += 1,
             }
-            let times = trades
-                .iter()
-                .map(|trade| (trade.id, Timestamp::from_milliseconds(trade.time)));
-            self.settled.extend(times);
         }
         Ok(unreadable)
     }
@@ -258,6 +269,45 @@ impl TradeCursor {
         self.since = since;
         self.settled.retain(|_, at| *at >= since);
     }
+}
+
+/// Settles the trades of one order. Returns them with their times; `None` where they could not be settled, which holds up no
+/// other order.
+///
+/// # Errors
+/// When the venue does not say whose they are.
+async fn settle_trades_of_order<L, I>(
+    session: &VenueSession<L, I>,
+    symbol: &Symbol,
+    order_id: i64,
+    trades: Vec<Trade>,
+    listed: Option<OrderState>,
+) -> Result<Option<Vec<(i64, Timestamp)>>, ReconciliationError>
+where
+    L: LimitLedger,
+    I: VenueInbox,
+{
+    let state = match listed {
+        Some(state) => Ok(state),
+        None => session.client.query_order_by_id(symbol, order_id).await,
+    };
+    let notice = match state {
+        Ok(state) => queried_notice(&state, &trades).map_err(|error| error.to_string()),
+        Err(error @ (ReadError::NotOffered | ReadError::Unanswered(_))) => return Err(error.into()),
+        Err(error) => Err(error.to_string()),
+    };
+    let settled = match notice {
+        Ok(notice) => deliver(session, notice).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = settled {
+        tracing::error!(%symbol, order_id, error, "the trades of an order at the venue cannot be settled");
+        return Ok(None);
+    }
+    let times = trades
+        .iter()
+        .map(|trade| (trade.id, Timestamp::from_milliseconds(trade.time)));
+    Ok(Some(times.collect()))
 }
 
 /// Settles the open orders that the venue lists. Returns how many could not be read.
@@ -271,16 +321,24 @@ where
     I: VenueInbox,
 {
     let mut unreadable = 0;
+    let mut own = Vec::new();
     for text in session.client.open_orders(symbol).await? {
-        let Ok(state) = serde_json::from_str::<OrderState>(text.get()) else {
-            unreadable += 1;
-            continue;
-        };
-        let is_own = OrderId::new(state.placed_client_order_id()).is_ok_and(|id| is_own_order(&id));
-        if !is_own {
-            continue;
+        match serde_json::from_str::<OrderState>(text.get()) {
+            Ok(state) => {
+                let is_own = OrderId::new(state.placed_client_order_id()).is_ok_and(|id| is_own_order(&id));
+                own.extend(is_own.then_some(state));
+            }
+            Err(_) => unreadable += 1,
         }
-        match settle_open_order(session, symbol, &state).await {
+    }
+    let settling: Vec<_> = own
+        .iter()
+        .map(|state| settle_open_order(session, symbol, state))
+        .collect();
+    let mut settled = futures_util::stream::iter(settling).buffered(SETTLED_AT_A_TIME);
+    let mut states = own.iter();
+    while let (Some(result), Some(state)) = (settled.next().await, states.next()) {
+        match result {
             Ok(order_id) => drop(listed.insert(order_id)),
             Err(error) => {
                 let order_id = state.placed_client_order_id();

@@ -154,6 +154,44 @@ async fn settled_trades_are_not_settled_again_and_new_ones_are() {
 }
 
 #[tokio::test]
+async fn worker_that_starts_reads_the_trades_since_the_last_complete_reading() {
+    let (bench, _) = start(VenueBook {
+        orders: vec![(28, ORDER_ID, "FILLED", "1")],
+        trades: vec![(7, 28, "1")],
+        ..VenueBook::default()
+    })
+    .await;
+    let symbol = bench.session.symbols[0].clone();
+    let recorded = || bench.inbox.settled_trades.lock().unwrap().get(&symbol).copied();
+    let begins = || {
+        let reads = bench.server.requests("/api/v3/myTrades");
+        let begins = reads
+            .iter()
+            .filter_map(|read| read.parameter("startTime")?.parse::<i64>().ok());
+        begins.collect::<Vec<_>>()
+    };
+    // What is not settled is not passed.
+    *bench.inbox.failures.lock().unwrap() = 3;
+    let failed = Reconciliation::default().run_once(&bench.session).await;
+    assert_eq!((failed, recorded()), (Err(ReconciliationError::Unreadable(1)), None));
+    let mut first = Reconciliation::default();
+    first.run_once(&bench.session).await.unwrap();
+    let (until, reading) = recorded().unwrap();
+    assert_eq!(reading, TradeReading::Whole);
+    first.run_once(&bench.session).await.unwrap();
+    assert_eq!(recorded().map(|(_, reading)| reading), Some(TradeReading::Continued));
+    let mut next = Reconciliation::default();
+    next.run_once(&bench.session).await.unwrap();
+    assert_eq!(recorded().map(|(_, reading)| reading), Some(TradeReading::Continued));
+    let begins = begins();
+    let day = i64::try_from(FIRST_LOOK_BACK.as_millis()).unwrap();
+    let overlap = i64::try_from(OVERLAP.as_millis()).unwrap();
+    assert_eq!(begins.len(), 4, "{begins:?}");
+    assert!(begins[1] <= until.as_milliseconds() - day + overlap, "{begins:?}");
+    assert!(begins[3] >= until.as_milliseconds(), "{begins:?}");
+}
+
+#[tokio::test]
 async fn what_is_not_journaled_is_read_again() {
     let (bench, _) = start(VenueBook {
         orders: vec![(28, ORDER_ID, "FILLED", "1")],

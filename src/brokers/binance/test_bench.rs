@@ -1,5 +1,6 @@
 //! A test bench of the adapter: a scripted venue, a gate and an inbox that record.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::brokers::binance::scripted_server::{ReceivedRequest, ScriptedServer, 
 use crate::brokers::binance::session::VenueSession;
 use crate::brokers::binance::settings::{BinanceSettings, TimeLimits, VenueUrls};
 use crate::brokers::binance::transport::venue_stream::tls_with_roots;
-use crate::brokers::port::{InboxError, SendGate, SubmissionReceipt, VenueInbox, VenueNotice};
+use crate::brokers::port::{InboxError, SendGate, SubmissionReceipt, TradeReading, VenueInbox, VenueNotice};
 use crate::domain::order::Order;
 use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
@@ -93,6 +94,8 @@ pub struct RecordingInbox {
     pub open: Mutex<Vec<Order>>,
     /// How many deliveries fail from now on.
     pub failures: Mutex<usize>,
+    /// Up to when the trades of each symbol are settled, by which reading.
+    pub settled_trades: Mutex<BTreeMap<Symbol, (Timestamp, TradeReading)>>,
 }
 
 impl RecordingInbox {
@@ -116,6 +119,17 @@ impl VenueInbox for RecordingInbox {
     async fn open_orders(&self, max: usize) -> Result<Vec<Order>, InboxError> {
         let open = self.open.lock().unwrap();
         Ok(open.iter().take(max).cloned().collect())
+    }
+
+    async fn settled_trades(&self, symbol: &Symbol) -> Option<Timestamp> {
+        self.settled_trades.lock().unwrap().get(symbol).map(|(until, _)| *until)
+    }
+
+    async fn record_settled_trades(&self, symbol: &Symbol, until: Timestamp, reading: TradeReading) {
+        self.settled_trades
+            .lock()
+            .unwrap()
+            .insert(symbol.clone(), (until, reading));
     }
 }
 

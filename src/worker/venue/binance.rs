@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -87,16 +88,18 @@ pub(in crate::worker) fn open_sessions(
             let same = "two entries of keys have the same API key: give their accounts one file";
             return Err(invalid(&same));
         }
-        let (inbox, queue) = open_inbox(VenueAccounts {
-            broker: BrokerId::new(BROKER)?,
-            venue: VenueId::new(VENUE)?,
-            accounts: accounts.clone(),
-            first_live: OnceLock::new(),
-        });
         let scopes = LimitScopes::new(&venue_settings.urls.rest, credentials.api_key());
         // The address of a local exchange changes, and its accounts stay.
         let key_name = LimitScopes::new(&environment, credentials.api_key());
         let key_name = key_name.of(LimitKind::Orders).to_owned();
+        let (inbox, queue) = open_inbox(VenueAccounts {
+            broker: BrokerId::new(BROKER)?,
+            venue: VenueId::new(VENUE)?,
+            key: key_name.clone(),
+            accounts: accounts.clone(),
+            first_live: OnceLock::new(),
+            journal: OnceCell::new(),
+        });
         let ledger = Arc::new(SharedLimitLedger::new(store.clone(), scopes));
         let session = VenueSession::new(&venue_settings, credentials, ledger, Arc::new(inbox), &tls);
         let session = Arc::new(session.map_err(|error| invalid(&error))?);

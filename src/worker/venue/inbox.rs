@@ -7,13 +7,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::brokers::port::{InboxError, VenueInbox, VenueNotice};
+use crate::brokers::port::{InboxError, TradeReading, VenueInbox, VenueNotice};
 use crate::domain::order::Order;
 use crate::domain::order_terms::Mode;
+use crate::domain::symbol::Symbol;
+use crate::domain::time::Timestamp;
 use crate::worker::orders::open_orders::stream_open_orders;
 use crate::worker::router::Router;
 use crate::worker::venue::accounts::VenueAccounts;
-use crate::worker::venue::notices;
+use crate::worker::venue::{notices, settled_trades};
 
 /// The most reports of one API key that wait. Its adapter keeps what is refused, or reads it from the venue again.
 const MAX_WAITING: usize = 1_024;
@@ -24,6 +26,12 @@ const MAX_IN_FLIGHT: usize = 64;
 enum InboxCall {
     Deliver(VenueNotice, oneshot::Sender<Result<(), InboxError>>),
     OpenOrders(usize, oneshot::Sender<Result<Vec<Order>, InboxError>>),
+    SettledTrades(Symbol, oneshot::Sender<Result<Option<Timestamp>, InboxError>>),
+    RecordSettledTrades(
+        Symbol,
+        (Timestamp, TradeReading),
+        oneshot::Sender<Result<(), InboxError>>,
+    ),
 }
 
 /// The adapter's end of an inbox.
@@ -41,6 +49,8 @@ impl std::fmt::Debug for InboxCall {
         formatter.write_str(match self {
             Self::Deliver(..) => "Deliver",
             Self::OpenOrders(..) => "OpenOrders",
+            Self::SettledTrades(..) => "SettledTrades",
+            Self::RecordSettledTrades(..) => "RecordSettledTrades",
         })
     }
 }
@@ -85,6 +95,22 @@ impl VenueInbox for WorkerInbox {
     async fn open_orders(&self, max: usize) -> Result<Vec<Order>, InboxError> {
         self.call(|reply| InboxCall::OpenOrders(max, reply)).await
     }
+
+    async fn settled_trades(&self, symbol: &Symbol) -> Option<Timestamp> {
+        let read = self.call(|reply| InboxCall::SettledTrades(symbol.clone(), reply));
+        read.await.unwrap_or_else(|error| {
+            tracing::warn!(%symbol, %error, "the trades of a whole day are read again: up to when they are settled is not known");
+            None
+        })
+    }
+
+    async fn record_settled_trades(&self, symbol: &Symbol, until: Timestamp, reading: TradeReading) {
+        let settled = (until, reading);
+        let record = self.call(|reply| InboxCall::RecordSettledTrades(symbol.clone(), settled, reply));
+        if let Err(error) = record.await {
+            tracing::debug!(%symbol, %error, "up to when trades are settled is not recorded; the next reading does it");
+        }
+    }
 }
 
 /// Settles what arrives until the worker stops. A report that is cut off then is read from the venue again.
@@ -115,6 +141,12 @@ async fn take_call(router: Router, accounts: Arc<VenueAccounts>, call: InboxCall
             drop(reply.send(settled));
         }
         InboxCall::OpenOrders(max, reply) => drop(reply.send(read_open_orders(&router, &accounts, max).await)),
+        InboxCall::SettledTrades(symbol, reply) => {
+            drop(reply.send(settled_trades::read(&router, &accounts, &symbol).await));
+        }
+        InboxCall::RecordSettledTrades(symbol, settled, reply) => {
+            drop(reply.send(settled_trades::record(&router, &accounts, &symbol, settled).await));
+        }
     }
 }
 

@@ -18,8 +18,10 @@ fn fold() -> JournalFold {
     let accounts = VenueAccounts {
         broker: BrokerId::new("binance").unwrap(),
         venue: VenueId::new("binance.spot").unwrap(),
+        key: String::new(),
         accounts: vec![AccountId::new("default").unwrap()],
         first_live: OnceLock::new(),
+        journal: tokio::sync::OnceCell::new(),
     };
     JournalFold::after(0, &accounts)
 }
