@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::chaos::checks::venue::{read_list, split_leg};
-use crate::chaos::journal_model::{JournalModel, ModelOrder};
+use crate::chaos::journal_model::{JournalModel, ModelVersion};
 use crate::chaos::rest_caller::RestCaller;
 use crate::chaos::violation::FoundViolations;
 use crate::domain::decimal::Decimal;
 use crate::domain::replace::{ReplaceMethod, ReplaceState};
+use crate::wire::settled_legs::SettlementReplace;
 
 /// The statuses of an order that can trade.
 const OPEN_STATUSES: [&str; 2] = ["NEW", "PARTIALLY_FILLED"];
@@ -60,7 +61,7 @@ pub(in crate::chaos) async fn check_legs(
     }
     for order in model.orders.values().filter(|order| !order.is_denied()) {
         let legs = by_order.remove(order.order_id()).unwrap_or_default();
-        for (check, problem) in leg_problems(order, &legs) {
+        for (check, problem) in leg_problems(&order.versions, &legs) {
             found.add(check, format!("{}: {problem}", order.order_id()));
         }
     }
@@ -73,10 +74,11 @@ pub(in crate::chaos) async fn check_legs(
     Ok(())
 }
 
-/// Returns what is wrong with the legs that the venue has of one order.
-fn leg_problems(order: &ModelOrder, legs: &LegsOfOrder) -> Vec<(&'static str, String)> {
+/// Returns what is wrong with the legs that the venue has of one order, whose versions are these.
+fn leg_problems(versions: &[ModelVersion], legs: &LegsOfOrder) -> Vec<(&'static str, String)> {
+    let replaces = versions.last().map_or(&[][..], |version| &version.replaces);
     let mut problems = Vec::new();
-    for (leg, expected) in expected_legs(order) {
+    for (leg, expected) in expected_legs(replaces) {
         match legs.get(&leg) {
             None => problems.push(("leg_differs", format!("the venue does not have leg {leg}"))),
             Some(held) if (held.price, held.orig_qty) != expected => {
@@ -90,7 +92,7 @@ fn leg_problems(order: &ModelOrder, legs: &LegsOfOrder) -> Vec<(&'static str, St
         }
     }
     for (leg, held) in legs.iter().filter(|(leg, _)| **leg > 1) {
-        let replace = order.replaces().iter().find(|replace| replace.leg == *leg);
+        let replace = replaces.iter().find(|replace| replace.leg == *leg);
         match replace {
             Some(replace) if replace.state == ReplaceState::Done => {}
             other => {
@@ -101,7 +103,7 @@ fn leg_problems(order: &ModelOrder, legs: &LegsOfOrder) -> Vec<(&'static str, St
                 ));
             }
         }
-        if let Some(announced_at) = announced_at(order, *leg)
+        if let Some(announced_at) = announced_at(versions, *leg)
             && held.time < announced_at
         {
             let text = format!("leg {leg} was placed at {}, journaled at {announced_at} ms", held.time);
@@ -125,14 +127,10 @@ fn leg_problems(order: &ModelOrder, legs: &LegsOfOrder) -> Vec<(&'static str, St
 
 /// Returns price and quantity of each leg that the venue has to have under its id, from leg 2 on: an amended leg has the id of
 /// the next one.
-fn expected_legs(order: &ModelOrder) -> BTreeMap<u8, (Decimal, Decimal)> {
+fn expected_legs(replaces: &[SettlementReplace]) -> BTreeMap<u8, (Decimal, Decimal)> {
     let mut expected = BTreeMap::new();
     let mut working = 1;
-    for replace in order
-        .replaces()
-        .iter()
-        .filter(|replace| replace.state == ReplaceState::Done)
-    {
+    for replace in replaces.iter().filter(|replace| replace.state == ReplaceState::Done) {
         if replace.method == ReplaceMethod::Amend {
             expected.remove(&working);
         }
@@ -149,12 +147,63 @@ fn expected_legs(order: &ModelOrder) -> BTreeMap<u8, (Decimal, Decimal)> {
 
 /// Returns when the journal stored the version that announces the request which places a leg, in milliseconds since 1970;
 /// `None` for a leg that no request of its own places.
-fn announced_at(order: &ModelOrder, leg: u8) -> Option<i64> {
-    let mut versions = order.versions.iter();
+fn announced_at(versions: &[ModelVersion], leg: u8) -> Option<i64> {
+    let mut versions = versions.iter();
     let announces = versions.find(|version| {
         let replace = version.replaces.iter().find(|replace| replace.leg == leg);
         replace.is_some_and(|replace| replace.method != ReplaceMethod::CancelFirst || replace.is_placing)
     })?;
     let replace = announces.replaces.iter().find(|replace| replace.leg == leg)?;
     (replace.method != ReplaceMethod::Amend).then(|| announces.stored_at.as_milliseconds())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chaos::checks::replaces::test_versions::{replace, version};
+
+    fn leg(quantity: i64, (from, until): (i64, i64)) -> VenueLeg {
+        VenueLeg {
+            client_order_id: String::new(),
+            price: Decimal::from(100),
+            orig_qty: Decimal::from(quantity),
+            status: "CANCELED".to_owned(),
+            time: from,
+            update_time: until,
+        }
+    }
+
+    fn problems(versions: &[ModelVersion], legs: &[(u8, VenueLeg)]) -> Vec<&'static str> {
+        let legs = legs.iter().cloned().collect();
+        let problems = leg_problems(versions, &legs);
+        problems.into_iter().map(|(check, _)| check).collect()
+    }
+
+    #[test]
+    fn legs_are_as_journaled_one_after_the_other_and_never_before_the_journal() {
+        let done = [
+            version(10, 5, vec![]),
+            version(20, 5, vec![replace(2, ReplaceState::Pending, 7)]),
+            version(30, 7, vec![replace(2, ReplaceState::Done, 7)]),
+        ];
+        let first = (1, leg(5, (10, 24)));
+        assert_eq!(problems(&done, &[first.clone(), (2, leg(7, (25, 40)))]), [""; 0]);
+        // Another quantity, none at all, one before its journal entry, and one beside the leg before it.
+        assert_eq!(
+            problems(&done, &[first.clone(), (2, leg(6, (25, 40)))]),
+            ["leg_differs"]
+        );
+        assert_eq!(problems(&done, std::slice::from_ref(&first)), ["leg_differs"]);
+        let early = [(1, leg(5, (10, 18))), (2, leg(7, (19, 40)))];
+        assert_eq!(problems(&done, &early), ["sent_before_journal"]);
+        let beside = [(1, leg(5, (10, 26))), (2, leg(7, (25, 40)))];
+        assert_eq!(problems(&done, &beside), ["two_legs_open"]);
+        // A leg whose replace was not made, and one that nobody asked for.
+        let not_made = [version(10, 5, vec![replace(2, ReplaceState::NotReplaced, 7)])];
+        assert_eq!(
+            problems(&not_made, &[first.clone(), (2, leg(7, (25, 40)))]),
+            ["leg_differs"]
+        );
+        assert_eq!(problems(&done[..1], &[first, (2, leg(7, (25, 40)))]), ["leg_differs"]);
+    }
 }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::chaos::history::{CallAnswer, IntentHistory};
-use crate::chaos::journal_model::{IntentKey, JournalModel, ModelOrder};
+use crate::chaos::journal_model::{IntentKey, JournalModel, ModelOrder, ModelVersion};
 use crate::chaos::replace_plan::PlannedReplace;
 use crate::chaos::violation::FoundViolations;
 use crate::chaos::workload::{ChaosIntent, ChaosRun};
@@ -44,7 +44,7 @@ pub(in crate::chaos) fn check_replaces(
                 found.add("replace_without_request", text);
             }
         }
-        if let Some(problem) = history_problem(order) {
+        if let Some(problem) = history_problem(&order.versions) {
             found.add("replace_history", format!("{}: {problem}", order.order_id()));
         }
     }
@@ -115,10 +115,10 @@ fn check_answers(
 }
 
 /// Returns what is wrong with the replaces of an order from version to version.
-fn history_problem(order: &ModelOrder) -> Option<String> {
+fn history_problem(versions: &[ModelVersion]) -> Option<String> {
     let mut before: &[SettlementReplace] = &[];
-    let first_terms = order.versions.first()?.terms;
-    for (version, number) in order.versions.iter().zip(1_u32..) {
+    let first_terms = versions.first()?.terms;
+    for (version, number) in versions.iter().zip(1_u32..) {
         for (at, replace) in version.replaces.iter().enumerate() {
             if usize::from(replace.leg) != at + 2 {
                 return Some(format!("version {number} has leg {} at place {at}", replace.leg));
@@ -156,8 +156,51 @@ fn history_problem(order: &ModelOrder) -> Option<String> {
     None
 }
 
+/// Versions of an order for the tests of the checks.
+#[cfg(test)]
+pub(super) mod test_versions {
+    use crate::chaos::journal_model::ModelVersion;
+    use crate::domain::decimal::Decimal;
+    use crate::domain::replace::{ReplaceMethod, ReplaceState};
+    use crate::domain::time::Timestamp;
+    use crate::wire::settled_legs::SettlementReplace;
+
+    /// A replace that asks for this quantity at 100.
+    pub fn replace(leg: u8, state: ReplaceState, quantity: i64) -> SettlementReplace {
+        SettlementReplace {
+            replace_id: format!("r{leg}"),
+            state,
+            leg,
+            method: ReplaceMethod::CancelReplace,
+            price: Decimal::from(100),
+            quantity: Decimal::from(quantity),
+            reason: None,
+            requested_at: Timestamp::from_milliseconds(0),
+            filled_before: Decimal::ZERO,
+            ended_leg: None,
+            is_placing: false,
+            earlier_share: [0; 2],
+            new_share: [0; 2],
+        }
+    }
+
+    /// A version that was journaled at this moment, with this quantity at 100.
+    pub fn version(at_ms: i64, quantity: i64, replaces: Vec<SettlementReplace>) -> ModelVersion {
+        ModelVersion {
+            sequence: 1,
+            stored_at: Timestamp::from_milliseconds(at_ms),
+            hash: [0; 16],
+            hash_without_replace: [0; 16],
+            settlement: None,
+            terms: (Some(Decimal::from(100)), Decimal::from(quantity)),
+            replaces,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::test_versions::{replace, version};
     use super::*;
     use crate::chaos::history::AnsweredReport;
     use crate::domain::order_terms::OrderStatus;
@@ -210,5 +253,40 @@ mod tests {
             journal_sequence: None,
         });
         assert_eq!(checks(&[report]), ["replace_answer_differs", "two_replace_outcomes"]);
+    }
+
+    #[test]
+    fn replaces_go_on_from_version_to_version_and_make_the_terms() {
+        let pending = || vec![replace(2, ReplaceState::Pending, 7)];
+        let done = || vec![replace(2, ReplaceState::Done, 7)];
+        let begun = || vec![version(1, 5, vec![]), version(2, 5, pending())];
+        let after = |next| history_problem(&begun().into_iter().chain([next]).collect::<Vec<_>>());
+        assert_eq!(after(version(3, 7, done())), None);
+        for (next, what) in [
+            (version(3, 5, done()), "has the terms"),
+            (version(3, 7, pending()), "has the terms"),
+            (version(3, 5, vec![]), "has lost a replace"),
+            (version(3, 5, vec![replace(2, ReplaceState::Pending, 8)]), "turns"),
+            (
+                version(3, 5, vec![replace(3, ReplaceState::Pending, 7)]),
+                "has leg 3 at place 0",
+            ),
+            (
+                version(
+                    3,
+                    5,
+                    vec![
+                        replace(2, ReplaceState::Pending, 7),
+                        replace(3, ReplaceState::Pending, 9),
+                    ],
+                ),
+                "two open replaces",
+            ),
+        ] {
+            let problem = after(next).unwrap_or_default();
+            assert!(problem.contains(what), "{problem:?} and not {what}");
+        }
+        let reopened = [version(1, 5, vec![]), version(2, 7, done()), version(3, 5, pending())];
+        assert!(history_problem(&reopened).is_some_and(|problem| problem.contains("turns")));
     }
 }
