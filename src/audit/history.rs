@@ -130,13 +130,17 @@ impl OrderHistory {
     }
 
     /// Reports whether a submission, or a release, changes what is known: a submission is the first, or one under another
-    /// claim than the one that was released; a release is the first entry, or that of the claim that was submitted. Any
-    /// other comes from a worker that was late, and nothing was sent.
+    /// claim than the one that was released; a release is the first entry, that of the claim that was submitted, or that of
+    /// a later claim of a released order. Any other comes from a worker that was late, and nothing was sent.
     pub(super) fn is_changed_by(&self, audited: &AuditedSubmission) -> bool {
         if self.first_sequence == 0 {
             return true;
         }
-        self.is_released != audited.is_released && (self.claim == audited.claim) == audited.is_released
+        match (self.is_released, audited.is_released) {
+            (true, _) => self.claim != audited.claim,
+            (false, true) => self.claim == audited.claim,
+            (false, false) => false,
+        }
     }
 
     /// Reports whether an order that was submitted at this moment may use its client order id again.

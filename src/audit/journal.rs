@@ -303,8 +303,8 @@ impl JournalAudit {
                 history.submitted_at = order.submitted_at;
             }
             history.submissions.push(seen);
-            history.is_void = !is_free;
             if is_change {
+                history.is_void = !is_free;
                 history.claim = audited.claim;
                 history.is_released = audited.is_released;
                 history.updated_at = order.updated_at;

@@ -156,14 +156,14 @@ pub trait VenueInbox: Send + Sync + 'static {
     /// not known.
     fn settled_trades(&self, symbol: &Symbol) -> impl Future<Output = Option<Timestamp>> + Send;
 
-    /// Records that every trade of a symbol before a moment, by the venue's clock, is settled. A moment that cannot be recorded
-    /// costs the next worker a longer reading.
+    /// Records that every trade of a symbol before a moment, by the venue's clock, is settled. Returns whether Redis has it:
+    /// a moment that it does not have costs the next worker a longer reading.
     fn record_settled_trades(
         &self,
         symbol: &Symbol,
         until: Timestamp,
         reading: TradeReading,
-    ) -> impl Future<Output = ()> + Send;
+    ) -> impl Future<Output = bool> + Send;
 }
 
 /// Why a report was not journaled, or open orders were not read.

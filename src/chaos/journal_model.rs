@@ -23,7 +23,7 @@ use crate::wire::limits::LimitsEvent;
 use crate::wire::report::ExecutionReport;
 use crate::wire::settled_legs::SettlementReplace;
 use crate::wire::settlement::ReportSettlement;
-use crate::wire::submission::{SUBMITTING_EVENT_KIND, SubmissionEvent};
+use crate::wire::submission::{RELEASED_EVENT_KIND, SUBMITTING_EVENT_KIND, SubmissionEvent};
 
 /// Account and client order id.
 pub(in crate::chaos) type IntentKey = (String, String);
@@ -69,7 +69,7 @@ pub(in crate::chaos) struct ModelOrder {
     pub(in crate::chaos) versions: Vec<ModelVersion>,
     /// The moves of the sums over all versions.
     pub(in crate::chaos) deltas: SumDeltas,
-    /// The sequence of its first event: its submission to a live venue, or its first report.
+    /// The sequence of its first event: its submission to a live venue or the release of a claim, or its first report.
     pub(in crate::chaos) first_sequence: u64,
     /// What it was judged by.
     pub(in crate::chaos) judgement: OrderJudgement,
@@ -103,6 +103,8 @@ pub(in crate::chaos) struct JournalModel {
     pub(in crate::chaos) void_effects: u64,
     /// The first submission of each order to a live venue: its sequence, and what the order was judged by.
     submissions: HashMap<String, (u64, OrderJudgement)>,
+    /// The sequence of the first release of each order.
+    releases: HashMap<String, u64>,
     /// The limits, the oldest first.
     pub(in crate::chaos) limits: Vec<ModelLimits>,
     /// The number of entries by kind.
@@ -187,6 +189,9 @@ impl JournalModel {
             () if subjects::parse_event_kind(&entry.subject) == Some(SUBMITTING_EVENT_KIND) => {
                 ("submission", self.add_submission(entry))
             }
+            () if subjects::parse_event_kind(&entry.subject) == Some(RELEASED_EVENT_KIND) => {
+                ("release", self.add_release(entry))
+            }
             () => ("other", Ok(())),
         };
         *self.entries.entry(kind).or_default() += 1;
@@ -218,6 +223,12 @@ impl JournalModel {
             .context("the submission has no settlement")?;
         let submission = (entry.sequence, OrderJudgement::of(&settlement.figures));
         self.submissions.entry(event.order.order_id).or_insert(submission);
+        Ok(())
+    }
+
+    fn add_release(&mut self, entry: &StoredEntry) -> anyhow::Result<()> {
+        let event: SubmissionEvent = serde_json::from_slice(&entry.body)?;
+        self.releases.entry(event.order.order_id).or_insert(entry.sequence);
         Ok(())
     }
 
@@ -253,6 +264,9 @@ impl JournalModel {
                 Some((sequence, _)) => (*sequence, judgement),
                 None => (first_sequence, judgement),
             };
+            // A claim can be released before its submission comes.
+            let released = self.releases.get(&report.order_id);
+            let first_sequence = released.map_or(first_sequence, |released| first_sequence.min(*released));
             let order = ModelOrder {
                 versions: vec![version],
                 first_sequence,

@@ -9,7 +9,7 @@
 //! | `meta` | hash | `epoch`; `journal_sequence`: the highest sequence marked as journaled; `journal_created`: when that journal was created; `lost`: sequences of journaled events that the store is known to lack, which the highest sequence does not pass; `loading`: 1 while a rebuild from nothing has not finished; `late_from`, `late_until`: the first sequence and the end of the late events of the previous epoch; `latch_sequence`, `switch_sequence`: the sequences up to which the journal's events of locks, and of dead man's switches, are applied; `schema`: the number of the schema that keys, values and scripts follow; `limits_hash`, `limits_sequence`: hash of the limits in force and sequence of their journal event | none |
 //! | `state` | hash | `generation` of the control state; what operators set: `version`, `mode`, `trading_state`, `daily_notional_limit`, `daily_loss_limit`, `doc` (journal event), `journaled` (the journaled version); `trading_date` | none |
 //! | `limits` | string | the journal event of the limits in force | none |
-//! | `order:<name>` | hash | the order record: `st` stage, `h` content (12 bytes), `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease token, `sid` id of the last settlement, `fs` journal sequence of the first report, `doc` latest document, `p:<v>` document of an earlier version that is not journaled; for an order that may be at an external venue also: `after` a journal sequence that its submission comes after, `by` the epoch in which its claim was withdrawn, `sq` journal sequence of the last submission or release, `req` timestamp of the request, `net` what it reserves, `sent` when it was sent, `asked` number of inquiries, `missed` number of inquiries that did not find it | once released: the retention; once ended and journaled it is an entry of `ids` |
+//! | `order:<name>` | hash | the order record: `st` stage, `h` content (12 bytes), `o` order id, `v` version, `jv` journaled version, `seq` its journal sequence, `tok` lease token, `sid` id of the last settlement, `fs` journal sequence of the first report, `doc` latest document, `p:<v>` document of an earlier version that is not journaled; for an order that may be at an external venue also: `after` a journal sequence that its submission comes after, `by` the epoch in which its claim was withdrawn, `sq` journal sequence of the last submission or release, `rt` while it is claimed again after a release: the lease token of the claim that was released, `req` timestamp of the request, `net` what it reserves, `sent` when it was sent, `asked` number of inquiries, `missed` number of inquiries that did not find it | once released: the retention; once ended and journaled it is an entry of `ids` |
 //! | `ids` | hash | of the remembered ids: `buckets` how many there are, `count` of the ids, `swept_at` up to when the sweep has come, `next_bucket` | none |
 //! | `ids:<bucket>` | hash | the entry of each remembered id of the bucket (`lua/prelude.lua`), by the order's name. Only scripts know which bucket a name belongs to: this is the one key that no caller passes | an entry: the retention, rounded up to the hour |
 //! | `denials:<account>` | hash | `hour` (Redis' clock, since 1970) and `count` of denials in it | 1 h |
@@ -55,7 +55,6 @@ use crate::domain::request_limit::{LimitKind, LimitScopes, window_index};
 use crate::domain::symbol::Symbol;
 use crate::domain::time::{Timestamp, TradingDate};
 use crate::store::error::StoreError;
-use crate::store::settled_trades::SettledTradesOf;
 
 macro_rules! key {
     ($($part:tt)+) => { format!("{{or}}:{}", format_args!($($part)+)) };
@@ -178,8 +177,7 @@ pub(super) fn closed_requests(scopes: &LimitScopes, kind: LimitKind) -> String {
 
 /// Returns the key of the moment up to which the trades of a symbol are settled; outside of [`all_keys_pattern`], too: they
 /// are on the journal, whatever Redis loses.
-pub(super) fn settled_trades(of: &SettledTradesOf<'_>) -> String {
-    let SettledTradesOf { key, symbol, journal } = of;
+pub(super) fn settled_trades(key: &str, symbol: &Symbol, journal: &str) -> String {
     format!("{{or}}trades:{key}:{symbol}:{journal}")
 }
 

@@ -22,6 +22,12 @@ pub struct SettledTradesOf<'a> {
     pub journal: &'a str,
 }
 
+impl SettledTradesOf<'_> {
+    fn redis_key(&self) -> String {
+        keys::settled_trades(self.key, self.symbol, self.journal)
+    }
+}
+
 impl Store {
     /// Returns up to which moment, by the venue's clock, the trades are settled; `None` where Redis does not know.
     ///
@@ -29,7 +35,7 @@ impl Store {
     /// Any [`StoreError`] but [`StoreError::Stale`].
     pub async fn read_settled_trades(&self, of: &SettledTradesOf<'_>) -> Result<Option<Timestamp>, StoreError> {
         let mut command = redis::cmd("GET");
-        command.arg(keys::settled_trades(of));
+        command.arg(of.redis_key());
         match self.connection.query(command).await? {
             Value::Nil => Ok(None),
             value => {
@@ -52,7 +58,7 @@ impl Store {
         first: bool,
     ) -> Result<(), StoreError> {
         let limit = if first { RaiseFrom::Nothing } else { RaiseFrom::Known };
-        self.raise(&keys::settled_trades(of), until.as_microseconds(), TTL_MS, limit)
+        self.raise(&of.redis_key(), until.as_microseconds(), TTL_MS, limit)
             .await
     }
 }

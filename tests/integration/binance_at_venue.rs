@@ -51,7 +51,9 @@ impl VenueInbox for CountingInbox {
         None
     }
 
-    async fn record_settled_trades(&self, _: &Symbol, _: Timestamp, _: TradeReading) {}
+    async fn record_settled_trades(&self, _: &Symbol, _: Timestamp, _: TradeReading) -> bool {
+        true
+    }
 }
 
 /// Returns the factory of the adapter before a venue.

@@ -135,6 +135,11 @@ async fn submission_alone_is_unknown_and_a_released_one_is_no_order() {
     journal.settle().await;
     assert!(journal.states("sent").await.is_empty());
     assert!(journal.states("late").await.is_empty());
+    // A claim that was released before its submission came is remembered in the place of the one before.
+    journal.submission(RELEASED_EVENT_KIND, "again", &sent).await;
+    journal.submission(SUBMITTING_EVENT_KIND, "again", &sent).await;
+    journal.settle().await;
+    assert!(journal.states("sent").await.is_empty());
     journal.submission(SUBMITTING_EVENT_KIND, "two", &sent).await;
     // Beside a claim that stands, another one's submission has no effect, and its release neither.
     journal.submission(SUBMITTING_EVENT_KIND, "four", &sent).await;

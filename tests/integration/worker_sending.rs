@@ -351,12 +351,16 @@ async fn order_that_no_adapter_accepts_leaves_nothing_on_the_journal() {
     for _ in 0..3 {
         assert_eq!(refuse_once(true).await, ((0, 0), 0, 0));
     }
-    // The same holds behind an attempt that was announced.
+    // The same holds behind an attempt that was announced, whose order keeps its id.
     assert_eq!(refuse_once(false).await, ((0, 0), 1, 1));
-    assert_eq!(refuse_once(true).await, ((0, 0), 1, 1));
+    for _ in 0..2 {
+        assert_eq!(refuse_once(true).await, ((0, 0), 1, 1));
+    }
+    let announced = events(&client, "submitting").await;
     venue.set(|behaviour| (behaviour.is_offline, behaviour.unreachable) = (false, false));
     let report = client.report(&intent("a1", &[])).await;
     assert_eq!((report.version, venue.arrivals().len()), (1, 1));
+    assert_eq!(report.order_id, announced[0].order.order_id);
     assert_eq!(sums(&rig).await, (100, 100));
     worker.kill();
 }

@@ -193,9 +193,15 @@ impl Reconciliation {
                 // What could not be read stays ahead of the cursor.
                 _ if unreadable > 0 => return Ok(unreadable),
                 _ => {
-                    cursor.advance(started_at.saturating_sub(OVERLAP));
-                    let reading = std::mem::replace(&mut cursor.reading, TradeReading::Continued);
-                    session.inbox.record_settled_trades(symbol, cursor.since, reading).await;
+                    // A clock that was wrong at the beginning is measured again when the venue refuses a request for it.
+                    let now = session.client.clock.now().ok_or(ReconciliationError::ClockUnknown)?;
+                    cursor.advance(started_at.min(now).saturating_sub(OVERLAP));
+                    let recorded = session
+                        .inbox
+                        .record_settled_trades(symbol, cursor.since, cursor.reading);
+                    if recorded.await {
+                        cursor.reading = TradeReading::Continued;
+                    }
                     return Ok(0);
                 }
             }
@@ -215,7 +221,9 @@ impl TradeCursor {
         I: VenueInbox,
     {
         let earliest = now.saturating_sub(FIRST_LOOK_BACK);
+        // A moment in the future is that of a clock that was wrong.
         let settled_until = session.inbox.settled_trades(symbol).await;
+        let settled_until = settled_until.filter(|until| *until <= now);
         let reading = settled_until.map_or(TradeReading::Whole, |_| TradeReading::Continued);
         let settled_until = settled_until.unwrap_or(earliest);
         Self {

@@ -125,11 +125,12 @@ impl VenueInbox for RecordingInbox {
         self.settled_trades.lock().unwrap().get(symbol).map(|(until, _)| *until)
     }
 
-    async fn record_settled_trades(&self, symbol: &Symbol, until: Timestamp, reading: TradeReading) {
+    async fn record_settled_trades(&self, symbol: &Symbol, until: Timestamp, reading: TradeReading) -> bool {
         self.settled_trades
             .lock()
             .unwrap()
             .insert(symbol.clone(), (until, reading));
+        true
     }
 }
 

@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(problems(&done, &early), ["sent_before_journal"]);
         let beside = [(1, leg(5, (10, 26))), (2, leg(7, (25, 40)))];
         assert_eq!(problems(&done, &beside), ["two_legs_open"]);
-        // A leg whose replace was not made, and one that nobody asked for.
+        // A leg whose replace was not made, and one without a replace.
         let not_made = [version(10, 5, vec![replace(2, ReplaceState::NotReplaced, 7)])];
         assert_eq!(
             problems(&not_made, &[first.clone(), (2, leg(7, (25, 40)))]),

@@ -98,7 +98,8 @@ impl Projection<'_> {
             self.insert_order(entry, order, OrderStatus::Unknown, claim)?;
             return Ok(());
         };
-        if known.version > 0 || !known.is_released || known.claim.as_deref() == claim {
+        let is_late = !known.is_released || known.claim.as_deref() == claim;
+        if known.version > 0 || is_late || self.is_void_duplicate(order)? {
             return Ok(());
         }
         orders::mark_submitted(self.connection, known.ordinal, claim)?;
@@ -107,17 +108,18 @@ impl Projection<'_> {
     }
 
     /// Applies the release of a claim. One that comes before its submission is kept too: the submission then has no effect.
+    /// So is that of a later claim of a released order.
     fn apply_released(&mut self, entry: &StreamEntry, submission: &LoggedSubmission) -> rusqlite::Result<()> {
         let (order, claim) = (&submission.order, Some(submission.claim.as_str()));
         let known = match orders::find(self.connection, &order.order_id)? {
-            Some(known) if known.version > 0 || known.claim.as_deref() != claim => return Ok(()),
+            Some(known) if known.version > 0 || !known.is_released && known.claim.as_deref() != claim => return Ok(()),
             Some(known) => known,
             None => match self.insert_order(entry, order, OrderStatus::Unknown, claim)? {
                 Some(known) => known,
                 None => return Ok(()),
             },
         };
-        orders::mark_released(self.connection, known.ordinal)?;
+        orders::mark_released(self.connection, known.ordinal, claim)?;
         self.record_status_change(known.ordinal, known.listed_status(), None);
         Ok(())
     }

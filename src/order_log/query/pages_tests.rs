@@ -198,7 +198,7 @@ fn order_reads_back_as_it_was_written() {
 fn later_report_replaces_what_reports_change_and_keeps_the_rest() {
     let file = create_file();
     orders::insert(&file.connection, &order_row(&first_report())).unwrap();
-    orders::mark_released(&file.connection, 17).unwrap();
+    orders::mark_released(&file.connection, 17, Some("claim-20")).unwrap();
     let report = second_report();
     let row = OrderRow {
         sequence: 38,

@@ -167,13 +167,18 @@ pub(in crate::order_log) fn mark_submitted(
     statement.execute(params![ordinal, claim]).map(drop)
 }
 
-/// Marks an order as released: its submission was not sent.
+/// Marks an order as released: its submission under this claim was not sent.
 ///
 /// # Errors
 /// Any error of SQLite.
-pub(in crate::order_log) fn mark_released(connection: &Connection, ordinal: u32) -> rusqlite::Result<()> {
-    let sql = "UPDATE orders SET is_released = 1 WHERE ordinal = ?1";
-    connection.prepare_cached(sql)?.execute([ordinal]).map(drop)
+pub(in crate::order_log) fn mark_released(
+    connection: &Connection,
+    ordinal: u32,
+    claim: Option<&str>,
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE orders SET is_released = 1, claim = ?2 WHERE ordinal = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.execute(params![ordinal, claim]).map(drop)
 }
 
 /// The order that holds a client order id, or held it last.

@@ -34,8 +34,10 @@ end
 
 local function is_released(known, c)
   if not known[1] then return not recall(c.n) end
-  if known[3] ~= c.o or known[4] ~= c.t or tonumber(known[2]) > 0 then return false end
-  return known[1] == 'sending' or known[1] == 'releasing'
+  if known[3] ~= c.o or tonumber(known[2]) > 0 then return false end
+  -- The release of a later claim, whose submission has not come, is the one to remember: that may come yet.
+  if known[1] == 'released' then return known[4] ~= c.t and tonumber(known[5] or '0') < c.q end
+  return known[4] == c.t and (known[1] == 'sending' or known[1] == 'releasing')
 end
 
 for at = 5, #ARGV, 2 do

@@ -190,8 +190,9 @@ local function content_in(c)
 end
 
 -- The record of an order under its lease, with a journal sequence (`after`) that its submission comes after.
-local function write_claim(c, document)
+local function write_claim(c, document, was_released)
   local name, order_id, record, open_set, token, lease = c[17], c[18], KEYS[c[21]], KEYS[c[45]], c[46], c[47]
+  if was_released then call('HSET', record, 'rt', call('HGET', record, 'tok')) end
   call('HSET', record, 'st', 'claimed', 'h', content_in(c), 'o', order_id, 'v', '0', 'jv', '0', 'tok', token,
     'doc', document, 'after', call('HGET', KEYS[1], 'journal_sequence') or '0')
   call('ZADD', KEYS[3], integer(now + lease), name)
@@ -262,7 +263,7 @@ local function judge(c, head, tail, was_released, replaced)
   if is_duplicate then alert(c, head .. tail, 'duplicate_order', string.format('"window_ms":%.0f,', window)) end
   if duplicate then call('SET', duplicate, name, 'PX', window) end
   if not has_effect then
-    write_claim(c, head .. tail)
+    write_claim(c, head .. tail, was_released)
   elseif not replaced then
     write_effect(c, head .. text .. tail)
   end

@@ -6,6 +6,7 @@ use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::rebuild::lease::StoreRebuild;
+use crate::store::retention::retention_ms;
 use crate::store::script::{EncodedMoves, KeyTable, RELEASE_CLAIM, ScriptReply, to_message_pack};
 
 impl Store {
@@ -49,6 +50,7 @@ impl Store {
         let returned = encode_return(order, &mut keys)?;
         let mut call = self.connection.script_call(&RELEASE_CLAIM, rebuild, keys.keys())?;
         call.arg(key.name()).arg(lease.as_str()).arg(returned);
+        call.arg(retention_ms(self.connection.settings.retention_h));
         decode_is_released(&self.connection.run(call).await?)
     }
 }

@@ -432,10 +432,13 @@ fn is_submission_after(known: &FoldedOrder, event: &SubmissionReplay) -> bool {
         && known.sequence < event.sequence
 }
 
-/// Reports whether a release undoes what is known of its id.
+/// Reports whether a release undoes what is known of its id. That of a later claim of a released order, whose submission has
+/// not come, is the one to remember: its submission may come yet.
 fn is_release_of(known: &FoldedOrder, event: &SubmissionReplay) -> bool {
-    let FoldedStage::Sending(sending) = &known.stage else {
-        return false;
-    };
-    known.order_id == event.order.order_id && sending.claim_token == event.claim_token
+    known.order_id == event.order.order_id
+        && match &known.stage {
+            FoldedStage::Sending(sending) => sending.claim_token == event.claim_token,
+            FoldedStage::Released(claim) => *claim != event.claim_token && known.sequence < event.sequence,
+            _ => false,
+        }
 }

@@ -104,12 +104,14 @@ impl VenueInbox for WorkerInbox {
         })
     }
 
-    async fn record_settled_trades(&self, symbol: &Symbol, until: Timestamp, reading: TradeReading) {
+    async fn record_settled_trades(&self, symbol: &Symbol, until: Timestamp, reading: TradeReading) -> bool {
         let settled = (until, reading);
         let record = self.call(|reply| InboxCall::RecordSettledTrades(symbol.clone(), settled, reply));
-        if let Err(error) = record.await {
+        let recorded = record.await;
+        if let Err(error) = &recorded {
             tracing::debug!(%symbol, %error, "up to when trades are settled is not recorded; the next reading does it");
         }
+        recorded.is_ok()
     }
 }
 

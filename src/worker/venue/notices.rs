@@ -1,5 +1,9 @@
 //! What a live venue reports by itself is settled as its replies are: by the order's next version, once.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
 use crate::brokers::port::{BookError, InboxError, VenueNotice};
 use crate::domain::id::AccountId;
 use crate::domain::metadata::Metadata;
@@ -8,6 +12,7 @@ use crate::domain::order_key::OrderKey;
 use crate::domain::order_terms::Mode;
 use crate::domain::venue_report::{Fill, VenueOrderState, VenueReport};
 use crate::fault::Fault;
+use crate::store::orders::read::StoredOrder;
 use crate::store::orders::record::RecordStage;
 use crate::wire::journaled_submission::decode_submission;
 use crate::worker::faults::store_unavailable;
@@ -60,6 +65,11 @@ pub(super) async fn settle_notice(
     }
 }
 
+/// How long a report that is booked already waits for its journal entry at most, and the first pause between two looks; each
+/// is twice the one before.
+const JOURNAL_WAIT: Duration = Duration::from_secs(2);
+const FIRST_JOURNAL_CHECK: Duration = Duration::from_millis(5);
+
 /// What became of a report that did not fail.
 enum Settled {
     Done,
@@ -76,11 +86,35 @@ async fn settle_and_journal(router: &Router, order: &Order, report: VenueReport)
                 .map(|_| Settled::Done)
                 .map_err(|error| InboxError::Unavailable(error.to_string()))
         }
-        // Another worker, or the reply to a call, was first.
-        Err(BookError::NothingNew) => Ok(Settled::Done),
+        // Another worker, or the reply to a call, was first. What it has booked may still wait for the journal.
+        Err(BookError::NothingNew) => wait_until_journaled(router, order).await.map(|()| Settled::Done),
         Err(BookError::OrderNotFound) => Ok(Settled::OrderNotFound),
         Err(BookError::Uncountable(reason)) => Ok(Settled::Uncountable(reason)),
         Err(error) => Err(InboxError::Unavailable(error.to_string())),
+    }
+}
+
+/// Waits until what is booked of an order is on the journal: until then Redis can lose it. Usually another worker, or the
+/// reply to the placement, is about to append it.
+async fn wait_until_journaled(router: &Router, order: &Order) -> Result<(), InboxError> {
+    let waiting_since = Instant::now();
+    let mut delay = FIRST_JOURNAL_CHECK;
+    loop {
+        let record = router.store.read_order(&order.key()).await;
+        let record = record.map_err(|error| InboxError::Unavailable(error.to_string()))?;
+        // An order that has ended leaves its record once it is journaled.
+        let is_waiting = record.is_some_and(|StoredOrder { known, .. }| {
+            known.order_id == order.order_id && known.journaled_version < known.version
+        });
+        if !is_waiting {
+            return Ok(());
+        }
+        if waiting_since.elapsed() > JOURNAL_WAIT {
+            let text = format!("the report of {} is booked and waits for the journal", order.order_id);
+            return Err(InboxError::Unavailable(text));
+        }
+        sleep(delay).await;
+        delay = delay.saturating_mul(2);
     }
 }
 

@@ -65,9 +65,11 @@ pub(super) async fn book_orphans(
         log_at_intervals!(
             error,
             symbol = %notice.symbol, order_id = %notice.order_id,
-            "the venue has filled an order of an instrument that this router does not know; it is not booked"
+            "the venue has filled an order of an instrument that this router does not know; it is not booked yet"
         );
-        return Ok(());
+        // The reading that has it stays incomplete: it is read again once the instrument is known.
+        let text = format!("{} is no instrument of this router", notice.symbol);
+        return Err(InboxError::Unavailable(text));
     };
     let remembered = router.snapshots.retention.saturating_sub(RETENTION_MARGIN);
     let now = Timestamp::now();

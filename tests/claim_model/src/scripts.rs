@@ -383,7 +383,7 @@ impl Redis {
         let changes = if is_submitting {
             is_submitted(record, order, token, sequence, in_rebuild, rules)
         } else {
-            is_released(record, order, token)
+            is_released(record, order, token, sequence)
         };
         if changes && rules.is_on(Guard::ReplayedSubmission) {
             if record.says_reserved {
@@ -557,10 +557,16 @@ fn is_submitted(record: &Record, order: Id, token: Id, sequence: u8, in_rebuild:
     is_withdrawn && record.token == token || record.stage == Stage::Released && record.token != token
 }
 
-fn is_released(record: &Record, order: Id, token: Id) -> bool {
+fn is_released(record: &Record, order: Id, token: Id, sequence: u8) -> bool {
     if record.stage == Stage::None {
         return true;
     }
-    let is_claim = !record.is_remembered && record.order == order && record.token == token && record.version == 0;
-    is_claim && matches!(record.stage, Stage::Sending | Stage::Releasing)
+    if record.is_remembered || record.order != order || record.version > 0 {
+        return false;
+    }
+    match record.stage {
+        Stage::Released => record.token != token && record.submitted < sequence,
+        Stage::Sending | Stage::Releasing => record.token == token,
+        _ => false,
+    }
 }
