@@ -9,6 +9,7 @@
 pub mod adjustment_deltas;
 pub mod booking;
 pub mod calendar;
+pub mod claim_state;
 pub mod currency_rates;
 pub mod daily_pnl;
 pub mod day_profit;

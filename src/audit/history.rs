@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use crate::audit::entry::{AuditedReport, AuditedSubmission};
 use crate::audit::logged_row::FillsDigest;
+use crate::domain::claim_state::ClaimState;
 use crate::domain::id::OrderId;
 use crate::domain::order::Order;
 use crate::domain::order_key::{MIN_ID_RETENTION, OrderKey};
@@ -129,18 +130,11 @@ impl OrderHistory {
         self.open = (!order.is_terminal()).then(|| Box::new(order.clone()));
     }
 
-    /// Reports whether a submission, or a release, changes what is known: a submission is the first, or one under another
-    /// claim than the one that was released; a release is the first entry, that of the claim that was submitted, or that of
-    /// a later claim of a released order. Any other comes from a worker that was late, and nothing was sent.
+    /// Reports whether a submission, or a release, changes what is known.
     pub(super) fn is_changed_by(&self, audited: &AuditedSubmission) -> bool {
-        if self.first_sequence == 0 {
-            return true;
-        }
-        match (self.is_released, audited.is_released) {
-            (true, _) => self.claim != audited.claim,
-            (false, true) => self.claim == audited.claim,
-            (false, false) => false,
-        }
+        let state = |claim, is_released| ClaimState { claim, is_released };
+        let known = state(&self.claim, self.is_released);
+        self.first_sequence == 0 || known.is_changed_by(&state(&audited.claim, audited.is_released))
     }
 
     /// Reports whether an order that was submitted at this moment may use its client order id again.

@@ -6,6 +6,7 @@
 
 use rusqlite::Connection;
 
+use crate::domain::claim_state::ClaimState;
 use crate::domain::decimal::Decimal;
 use crate::domain::order_key::MIN_ID_RETENTION;
 use crate::domain::order_terms::{Mode, OrderStatus};
@@ -90,16 +91,14 @@ impl Projection<'_> {
         self.insert_executions(entry, report, &known)
     }
 
-    /// Applies a submission: the first of an order, or one under another claim than the one that was released. Behind the
-    /// release of its own claim, or beside another claim, it comes from a worker that was late: nothing was sent.
+    /// Applies a submission.
     fn apply_submitting(&mut self, entry: &StreamEntry, submission: &LoggedSubmission) -> rusqlite::Result<()> {
         let (order, claim) = (&submission.order, Some(submission.claim.as_str()));
         let Some(known) = orders::find(self.connection, &order.order_id)? else {
             self.insert_order(entry, order, OrderStatus::Unknown, claim)?;
             return Ok(());
         };
-        let is_late = !known.is_released || known.claim.as_deref() == claim;
-        if known.version > 0 || is_late || self.is_void_duplicate(order)? {
+        if !is_changed_by(&known, submission, false) || self.is_void_duplicate(order)? {
             return Ok(());
         }
         orders::mark_submitted(self.connection, known.ordinal, claim)?;
@@ -108,12 +107,11 @@ impl Projection<'_> {
     }
 
     /// Applies the release of a claim. One that comes before its submission is kept too: the submission then has no effect.
-    /// So is that of a later claim of a released order.
     fn apply_released(&mut self, entry: &StreamEntry, submission: &LoggedSubmission) -> rusqlite::Result<()> {
         let (order, claim) = (&submission.order, Some(submission.claim.as_str()));
         let known = match orders::find(self.connection, &order.order_id)? {
-            Some(known) if known.version > 0 || !known.is_released && known.claim.as_deref() != claim => return Ok(()),
-            Some(known) => known,
+            Some(known) if is_changed_by(&known, submission, true) => known,
+            Some(_) => return Ok(()),
             None => match self.insert_order(entry, order, OrderStatus::Unknown, claim)? {
                 Some(known) => known,
                 None => return Ok(()),
@@ -321,6 +319,20 @@ impl Projection<'_> {
         }
         self.positions.apply_adjustment(self.connection, event)
     }
+}
+
+/// Returns whether a submission, or the release of one, changes what is known of its order: a report says more.
+fn is_changed_by(known: &ProjectedOrder, submission: &LoggedSubmission, is_released: bool) -> bool {
+    let (claim, next) = (known.claim.as_deref().unwrap_or_default(), submission.claim.as_str());
+    let known_claim = ClaimState {
+        claim,
+        is_released: known.is_released,
+    };
+    let next = ClaimState {
+        claim: next,
+        is_released,
+    };
+    known.version == 0 && known_claim.is_changed_by(&next)
 }
 
 /// Returns whether the filled quantity before, plus these fills, is the filled quantity of the report.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::domain::claim_state::ClaimState;
 use crate::domain::id::{AccountId, AdjustmentId, OrderId};
 use crate::domain::order::Order;
 use crate::domain::order_key::{MIN_ID_RETENTION, OrderKey};
@@ -292,10 +293,9 @@ impl FoldedState {
         self.pass(event.sequence);
         let order = &event.order;
         let key = order.key();
-        let is_new = match (self.orders.get(&key), event.is_released) {
-            (None, _) => (self.find(&key)).is_none_or(|known| known.frees_its_id_for(order, retention)),
-            (Some(known), true) => is_release_of(known, event),
-            (Some(known), false) => is_submission_after(known, event),
+        let is_new = match self.orders.get(&key) {
+            None => (self.find(&key)).is_none_or(|known| known.frees_its_id_for(order, retention)),
+            Some(known) => is_changed_by(known, event),
         };
         if !is_new {
             return false;
@@ -421,24 +421,18 @@ impl FoldedState {
     }
 }
 
-/// Reports whether a submission changes what is known of its id: a report says more than it, and an order that came first
-/// goes before it. An order is claimed under another token only once the release of the claim before is journaled: beside an
-/// order that is being sent, the submission of another claim is one that was released, and its worker was late.
-fn is_submission_after(known: &FoldedOrder, event: &SubmissionReplay) -> bool {
+/// Reports whether a submission, or a release, changes what is known of its id: a report says more than it, and an order that
+/// came first goes before it.
+fn is_changed_by(known: &FoldedOrder, event: &SubmissionReplay) -> bool {
+    let is_released = matches!(known.stage, FoldedStage::Released(_));
     if known.order_id != event.order.order_id {
-        return matches!(known.stage, FoldedStage::Released(_));
+        return is_released && !event.is_released;
     }
-    matches!(&known.stage, FoldedStage::Released(claim) if *claim != event.claim_token)
-        && known.sequence < event.sequence
-}
-
-/// Reports whether a release undoes what is known of its id. That of a later claim of a released order, whose submission has
-/// not come, is the one to remember: its submission may come yet.
-fn is_release_of(known: &FoldedOrder, event: &SubmissionReplay) -> bool {
-    known.order_id == event.order.order_id
-        && match &known.stage {
-            FoldedStage::Sending(sending) => sending.claim_token == event.claim_token,
-            FoldedStage::Released(claim) => *claim != event.claim_token && known.sequence < event.sequence,
-            _ => false,
-        }
+    let Some(claim) = known.claim_token() else { return false };
+    let (claim, next) = (claim.as_str(), event.claim_token.as_str());
+    let next = ClaimState {
+        claim: next,
+        is_released: event.is_released,
+    };
+    ClaimState { claim, is_released }.is_changed_by(&next) && (!is_released || known.sequence < event.sequence)
 }
