@@ -13,6 +13,7 @@ pub mod error;
 pub mod keys;
 pub mod limits;
 pub mod orders;
+pub mod raised_numbers;
 pub mod rebuild;
 pub mod request_limits;
 mod retention;

@@ -81,6 +81,11 @@ pub(in crate::chaos) struct ModelOrder {
     pub(in crate::chaos) newest: ExecutionReport,
 }
 
+/// Returns the replaces of the last version.
+pub(in crate::chaos) fn last_replaces(versions: &[ModelVersion]) -> &[SettlementReplace] {
+    versions.last().map_or(&[], |version| &version.replaces)
+}
+
 /// Limits, from their journal entry on.
 #[derive(Debug, Clone)]
 pub(in crate::chaos) struct ModelLimits {
@@ -119,7 +124,7 @@ impl ModelOrder {
 
     /// Returns its replaces as the journal ends with them, the oldest first.
     pub(in crate::chaos) fn replaces(&self) -> &[SettlementReplace] {
-        self.versions.last().map_or(&[], |version| &version.replaces)
+        last_replaces(&self.versions)
     }
 
     /// Reports whether it, or new terms of it, passed limits as a reduction.

@@ -6,14 +6,13 @@
 
 use std::time::Duration;
 
-use redis::Value;
-
 use crate::domain::request_limit::{LimitCharge, LimitDecision, LimitKind, LimitScopes, window_end};
 use crate::domain::time::Timestamp;
 use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::script::{CHARGE_REQUEST, RAISE_REQUEST_LIMIT, ScriptReply};
+use crate::store::raised_numbers::RaiseFrom;
+use crate::store::script::CHARGE_REQUEST;
 
 /// How many windows of time a count is kept: processes whose estimates of the venue's clock differ share it, too.
 const WINDOWS_KEPT: u32 = 2;
@@ -26,15 +25,6 @@ const MAX_COUNT_TTL_MS: u64 = 365 * 86_400_000;
 const CLOSURE_TTL_MS: u64 = 4 * 86_400_000;
 /// The largest integer that Lua counts exactly, 2^53 − 1.
 const MAX_EXACT: i64 = (1 << 53) - 1;
-
-/// What a number is raised from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RaiseFrom {
-    /// From whatever is known, or from nothing.
-    Nothing,
-    /// From what is known; where nothing is, it is not set.
-    Known,
-}
 
 impl Store {
     /// Counts a request in all its windows, or in none. `at` is the venue's time.
@@ -91,7 +81,7 @@ impl Store {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let key = keys::counted_requests(scopes, kind, window, at);
-        self.raise(&key, used.into(), count_ttl_ms(window), RaiseFrom::Nothing)
+        self.raise_number(&key, used.into(), count_ttl_ms(window), RaiseFrom::Nothing)
             .await
     }
 
@@ -107,29 +97,13 @@ impl Store {
         until: Timestamp,
     ) -> Result<(), StoreError> {
         let key = keys::closed_requests(scopes, kind);
-        self.raise(
+        self.raise_number(
             &key,
             until.as_microseconds().min(MAX_EXACT),
             CLOSURE_TTL_MS,
             RaiseFrom::Nothing,
         )
         .await
-    }
-
-    /// Raises a number that is no part of what the journal rebuilds; a lower one changes nothing.
-    pub(super) async fn raise(&self, key: &str, number: i64, ttl_ms: u64, from: RaiseFrom) -> Result<(), StoreError> {
-        let mut command = redis::cmd("EVAL");
-        command.arg(RAISE_REQUEST_LIMIT).arg(1).arg(key).arg(number).arg(ttl_ms);
-        command.arg(match from {
-            RaiseFrom::Nothing => "nothing",
-            RaiseFrom::Known => "known",
-        });
-        self.run_unfenced(command).await.map(drop)
-    }
-
-    async fn run_unfenced(&self, command: redis::Cmd) -> Result<ScriptReply, StoreError> {
-        let reply: Value = self.connection.query(command).await?;
-        ScriptReply::from_value(reply)
     }
 }
 

@@ -5,7 +5,7 @@ use redis::Value;
 use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 use crate::store::error::StoreError;
-use crate::store::request_limits::RaiseFrom;
+use crate::store::raised_numbers::RaiseFrom;
 use crate::store::{Store, keys};
 
 /// How long a moment is kept: a reading never begins more than a day back.
@@ -47,7 +47,7 @@ impl Store {
     }
 
     /// Records that every trade before a moment is settled. An earlier moment than the one that is known changes nothing.
-    /// Where none is known, only the `first` one is recorded.
+    /// [`RaiseFrom`] says whether one is recorded where none is known.
     ///
     /// # Errors
     /// Any [`StoreError`] but [`StoreError::Stale`]; after [`StoreError::OutcomeUnknown`] it may be recorded.
@@ -55,10 +55,9 @@ impl Store {
         &self,
         of: &SettledTradesOf<'_>,
         until: Timestamp,
-        first: bool,
+        from: RaiseFrom,
     ) -> Result<(), StoreError> {
-        let limit = if first { RaiseFrom::Nothing } else { RaiseFrom::Known };
-        self.raise(&of.redis_key(), until.as_microseconds(), TTL_MS, limit)
+        self.raise_number(&of.redis_key(), until.as_microseconds(), TTL_MS, from)
             .await
     }
 }

@@ -20,6 +20,7 @@ use order_router::domain::request_limit::{LimitCharge, LimitDecision, LimitKind,
 use order_router::domain::symbol::Symbol;
 use order_router::domain::time::Timestamp;
 use order_router::store::Store;
+use order_router::store::raised_numbers::RaiseFrom;
 use order_router::store::settled_trades::SettledTradesOf;
 use order_router::worker::venue::limit_ledger::SharedLimitLedger;
 use redis::AsyncCommands;
@@ -314,20 +315,20 @@ async fn moment_of_settled_trades_only_rises_and_begins_with_a_whole_reading() {
         journal,
     };
     let read = async |journal| store.read_settled_trades(&of(journal)).await.unwrap();
-    let record = async |at, first| store.record_settled_trades(&of("1.0"), at, first).await.unwrap();
-    record(at(10), false).await;
+    let record = async |at, from| store.record_settled_trades(&of("1.0"), at, from).await.unwrap();
+    record(at(10), RaiseFrom::Known).await;
     assert_eq!(read("1.0").await, None);
-    record(at(10), true).await;
-    record(at(30), false).await;
-    record(at(20), false).await;
-    record(at(20), true).await;
+    record(at(10), RaiseFrom::Nothing).await;
+    record(at(30), RaiseFrom::Known).await;
+    record(at(20), RaiseFrom::Known).await;
+    record(at(20), RaiseFrom::Nothing).await;
     assert_eq!((read("1.0").await, read("1.7").await), (Some(at(30)), None));
     // A Redis that was emptied does not learn it from a worker that goes on.
     let _: () = redis::cmd("FLUSHALL")
         .query_async(&mut redis.connection().await)
         .await
         .unwrap();
-    record(at(40), false).await;
+    record(at(40), RaiseFrom::Known).await;
     assert_eq!(read("1.0").await, None);
     assert!(keys(&redis).await.is_empty());
 }

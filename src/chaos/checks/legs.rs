@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::chaos::checks::venue::{read_list, split_leg};
-use crate::chaos::journal_model::{JournalModel, ModelVersion};
+use crate::chaos::journal_model::{JournalModel, ModelVersion, last_replaces};
 use crate::chaos::rest_caller::RestCaller;
 use crate::chaos::violation::FoundViolations;
 use crate::domain::decimal::Decimal;
@@ -76,7 +76,7 @@ pub(in crate::chaos) async fn check_legs(
 
 /// Returns what is wrong with the legs that the venue has of one order, whose versions are these.
 fn leg_problems(versions: &[ModelVersion], legs: &LegsOfOrder) -> Vec<(&'static str, String)> {
-    let replaces = versions.last().map_or(&[][..], |version| &version.replaces);
+    let replaces = last_replaces(versions);
     let mut problems = Vec::new();
     for (leg, expected) in expected_legs(replaces) {
         match legs.get(&leg) {

@@ -78,7 +78,7 @@ pub(in crate::store) const BEGIN_REBUILD: &str = include_str!("../lua/begin_heal
 pub(in crate::store) const CHARGE_REQUEST: &str = include_str!("../lua/charge_request.lua");
 
 /// The script that raises a count of a venue's limit, or the end of its closure; called by its text, too.
-pub(in crate::store) const RAISE_REQUEST_LIMIT: &str = include_str!("../lua/raise_request_limit.lua");
+pub(in crate::store) const RAISE_NUMBER: &str = include_str!("../lua/raise_number.lua");
 
 /// Returns the text of the script that marks a Redis that was rebuilt in an epoch and not restarted since. It is the same
 /// in every release of one schema, whatever its other scripts are.

@@ -14,6 +14,7 @@ use crate::bus::connection::BusError;
 use crate::domain::symbol::Symbol;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
+use crate::store::raised_numbers::RaiseFrom;
 use crate::store::settled_trades::SettledTradesOf;
 use crate::worker::router::Router;
 use crate::worker::venue::accounts::VenueAccounts;
@@ -49,18 +50,17 @@ pub(super) async fn record(
     symbol: &Symbol,
     (until, reading): (Timestamp, TradeReading),
 ) -> Result<(), InboxError> {
+    let from = match reading {
+        TradeReading::Whole => RaiseFrom::Nothing,
+        TradeReading::Continued => RaiseFrom::Known,
+    };
     let journal = journal_name(router, accounts).await?;
     let of = SettledTradesOf {
         key: &accounts.key,
         symbol,
         journal,
     };
-    within_time(
-        router
-            .store
-            .record_settled_trades(&of, until, reading == TradeReading::Whole),
-    )
-    .await
+    within_time(router.store.record_settled_trades(&of, until, from)).await
 }
 
 /// Returns the name of the journal as this process met it first. What it settled before a loss of entries, which an operator
