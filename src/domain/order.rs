@@ -87,6 +87,9 @@ pub struct Order {
     pub earlier_days: Vec<DayDeltas>,
     /// The legs of an order that has been replaced.
     pub legs: Option<Box<OrderLegs>>,
+    /// The id of the settlement that made this version; `None` before the first report, and of a denial. Two effects may have
+    /// the same number, one of them before and one after a loss of Redis.
+    pub settlement_id: Option<uuid::Uuid>,
 }
 
 /// The result of a venue report that was applied to an order.
@@ -187,6 +190,7 @@ impl Order {
             booked_on: None,
             earlier_days: Vec::new(),
             legs: None,
+            settlement_id: None,
         };
         order.total_deltas = order.reservation_deltas();
         order

@@ -240,6 +240,7 @@ pub fn restore_order(report: ExecutionReport) -> Result<(Order, Box<ReportSettle
         earlier_days: restore_earlier_days(&settlement).map_err(|error| invalid(&error))?,
         reduce_only: settlement.reduce_only,
         legs: restore_legs(&settlement).map_err(|problem| invalid(&problem))?,
+        settlement_id: settlement.id,
     };
     Ok((order, settlement))
 }

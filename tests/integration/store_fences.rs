@@ -6,8 +6,10 @@
     reason = "in a test a panic is the verdict"
 )]
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use order_router::brokers::adapter::Placement;
 use order_router::brokers::conformance::CaseTerms;
 use order_router::brokers::paper::binance;
@@ -23,16 +25,18 @@ use order_router::domain::settlement::SumDeltas;
 use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{Fill, VenueOrderState, VenueReport};
 use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
+use order_router::store::orders::reserve::{ClaimRequest, ClaimStep, ImmediateEffect, ReserveOutcome};
 use order_router::store::orders::settle::{SettleOutcome, SettleRequest};
 use order_router::store::rebuild::epoch::BeginRebuildOutcome;
-use order_router::store::rebuild::orders::OrderReplay;
+use order_router::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use order_router::store::{Store, StoreError};
-use order_router::wire::journal_report::build_journal_report;
+use order_router::wire::journal_report::{build_journal_report, decode_journal_report};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::conformance_store::{NO_LATE_EVENTS, claim, intent_for, ready_store};
 use crate::rig::Rig;
-use crate::store_scripts::booked;
+use crate::store_scripts::{Effect, booked, cancelled, evaluate, filled, roomy, settlement};
 
 const POSITION: (&str, &str) = ("sums:paper:default:binance.spot:BTCUSDT", "position");
 const LONG: (&str, &str) = ("sums:paper:default:binance.spot:BTCUSDT", "long");
@@ -88,6 +92,7 @@ fn settle(placement: &Placement) -> SettleRequest {
         lease: Some(placement.lease.clone()),
         deadline: Some(placement.deadline),
         settlement_id: Uuid::now_v7(),
+        base_settlement_id: None,
     }
 }
 
@@ -361,4 +366,99 @@ async fn mark_or_settlement_of_another_order_with_the_id_changes_nothing() {
     foreign.order.version = 2;
     foreign.lease = None;
     assert_eq!(store.settle(foreign).await, Ok(SettleOutcome::OrderNotFound));
+}
+
+/// Where an event of the journal takes the place of what the store holds of an order.
+async fn replace_by(store: &Store, stored: &Effect, counts: &Effect, moved: SumDeltas, sequence: u64) {
+    let stored = ConflictingOrder {
+        order: stored.order.clone(),
+    };
+    let events = [crate::store_scripts::event(counts, moved, sequence)];
+    let replaced = store.replay_orders_with_conflicts(None, &events, Some(&stored)).await;
+    assert_eq!(replaced, Ok((1, Vec::new())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn effect_is_not_booked_on_another_effect_of_the_same_version() {
+    let rig = Rig::start().await;
+    let store = ready_store(&rig).await;
+    let (claim, _) = crate::store_scripts::claimed(&rig, &store, 30).await;
+    let reserved = claim.reservation_deltas();
+    // One worker reads the first version of an order; then another effect is that version.
+    let (void, counts) = (filled(&claim, 10), filled(&claim, 4));
+    assert_eq!(store.settle(settlement(&void)).await, Ok(booked(vec![])));
+    let moved = reserved.checked_add(&counts.deltas).unwrap();
+    replace_by(&store, &void, &counts, moved, 7).await;
+    assert_eq!(rig.sum(POSITION.0, POSITION.1).await, 4);
+    let on_void = settlement(&filled(&void.order, 20));
+    let superseded = store.settle(on_void).await.unwrap();
+    let SettleOutcome::Superseded(document) = superseded else {
+        panic!("{superseded:?}")
+    };
+    assert_eq!(
+        decode_journal_report(&document).unwrap().0.settlement_id,
+        counts.order.settlement_id
+    );
+    assert_eq!(rig.sum(POSITION.0, POSITION.1).await, 4);
+    // What builds on the effect that counts is booked, also twice.
+    let ended = cancelled(&counts.order);
+    for _ in 0..2 {
+        assert_eq!(store.settle(settlement(&ended)).await, Ok(booked(vec![])));
+    }
+
+    // The same once the order has ended, and only its entry is left.
+    let mark = MarkJournaledRequest {
+        key: claim.key(),
+        order_id: claim.order_id.clone(),
+        version: 2,
+        settlement_id: ended.order.settlement_id,
+        sequence: 8,
+    };
+    assert_eq!(store.mark_journaled(mark).await, Ok(MarkJournaledOutcome::Marked));
+    let on_void = settlement(&filled(&cancelled(&counts.order).order, 20));
+    assert_eq!(store.settle(on_void).await, Ok(SettleOutcome::Superseded(Bytes::new())));
+    assert_eq!(rig.sum(POSITION.0, POSITION.1).await, 4);
+    let on_ended = settlement(&filled(&ended.order, 3));
+    assert_eq!(store.settle(on_ended).await, Ok(booked(vec![])));
+    assert_eq!(rig.sum(POSITION.0, POSITION.1).await, 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_terms_are_not_booked_on_another_effect_of_the_same_version() {
+    let rig = Rig::start().await;
+    let store = ready_store(&rig).await;
+    let (claim, _) = crate::store_scripts::claimed(&rig, &store, 30).await;
+    let (void, counts) = (filled(&claim, 10), filled(&claim, 4));
+    assert_eq!(store.settle(settlement(&void)).await, Ok(booked(vec![])));
+    let moved = claim.reservation_deltas().checked_add(&counts.deltas).unwrap();
+    replace_by(&store, &void, &counts, moved, 7).await;
+    for (base, is_booked) in [(&void, false), (&counts, true)] {
+        let effect = filled(&base.order, 1);
+        let request = settlement(&effect);
+        let immediate = ImmediateEffect {
+            order: request.order,
+            document: request.event_document,
+            readings_at: 0,
+            booked_on: request.booked_on,
+            watch: None,
+            only_reduces: false,
+            deadline: Timestamp::now().saturating_add(Duration::from_secs(60)),
+            settlement_id: request.settlement_id,
+            base_settlement_id: request.base_settlement_id,
+            prepared_at: Instant::now(),
+        };
+        let claimed = ClaimRequest {
+            reductions_only: false,
+            deltas: effect.deltas,
+            step: ClaimStep::Effect(Arc::new(immediate)),
+        };
+        let outcome = evaluate(&store, &claim, roomy(&claim), claimed).await;
+        match outcome {
+            ReserveOutcome::Superseded => assert!(!is_booked),
+            ReserveOutcome::Booked(..) => assert!(is_booked),
+            other => panic!("{other:?}"),
+        }
+        let position = if is_booked { 5 } else { 4 };
+        assert_eq!(rig.sum(POSITION.0, POSITION.1).await, position);
+    }
 }

@@ -8,6 +8,7 @@
 )]
 
 use std::collections::HashSet;
+use std::ops::Deref;
 use std::time::Duration;
 
 use order_router::brokers::conformance::CaseTerms;
@@ -43,7 +44,7 @@ use order_router::store::rebuild::epoch::BeginRebuildOutcome;
 use order_router::store::rebuild::lease::StoreRebuild;
 use order_router::store::rebuild::orders::{ConflictingOrder, OrderReplay};
 use order_router::store::{Store, StoreError};
-use order_router::wire::journal_report::build_journal_report;
+use order_router::wire::journal_report::build_settled_report;
 use order_router::worker::control::limits;
 use redis::AsyncCommands;
 use uuid::Uuid;
@@ -75,7 +76,8 @@ pub fn key(order: &Order) -> OrderKey {
 }
 
 fn body(order: &Order, deltas: SumDeltas) -> Vec<u8> {
-    build_journal_report(order, deltas, 1, Metadata::new()).encode()
+    let (booked_on, id) = (order.reservation.trading_date, order.settlement_id);
+    build_settled_report(order, deltas, booked_on, 1, Metadata::new(), id).encode()
 }
 
 fn cap(measure: CapMeasure, delta: i128, limit: i128) -> Cap {
@@ -145,6 +147,11 @@ async fn claim_with(
             document: body(order, order.reservation_deltas()),
         },
     };
+    evaluate(store, order, caps, claim).await
+}
+
+/// Claims an order under caps.
+pub async fn evaluate(store: &Store, order: &Order, caps: Vec<Cap>, claim: ClaimRequest) -> ReserveOutcome {
     let question = ReservationCheck {
         scope: order.sum_scope(),
         broker: order.broker.clone(),
@@ -174,8 +181,23 @@ pub async fn claimed(rig: &Rig, store: &Store, lots: i64) -> (Order, LeaseToken)
     (order, lease)
 }
 
+/// An order after an effect, and the settlement that made the version before.
+#[derive(Debug, Clone)]
+pub struct Effect {
+    update: OrderUpdate,
+    base: Option<Uuid>,
+}
+
+impl Deref for Effect {
+    type Target = OrderUpdate;
+
+    fn deref(&self) -> &OrderUpdate {
+        &self.update
+    }
+}
+
 /// Returns the order after a fill of this many lots; the fill's id contains the order's id.
-pub fn filled(order: &Order, lots: i64) -> OrderUpdate {
+pub fn filled(order: &Order, lots: i64) -> Effect {
     let quantity = Decimal::from(lots).checked_mul(order.reservation.lot_size).unwrap();
     let fill = Fill {
         exec_id: format!("{}-{}", order.order_id, order.version + 1),
@@ -188,7 +210,7 @@ pub fn filled(order: &Order, lots: i64) -> OrderUpdate {
     apply(order, vec![fill], VenueOrderState::Working)
 }
 
-fn apply(order: &Order, fills: Vec<Fill>, state: VenueOrderState) -> OrderUpdate {
+fn apply(order: &Order, fills: Vec<Fill>, state: VenueOrderState) -> Effect {
     let report = VenueReport {
         broker_order_id: None,
         fills,
@@ -197,12 +219,24 @@ fn apply(order: &Order, fills: Vec<Fill>, state: VenueOrderState) -> OrderUpdate
         legs: LegWord::default(),
         due: None,
     };
-    order
-        .apply_report(&report, &CurrencyRates::default(), Timestamp::now())
-        .unwrap()
+    applied(order, &report)
 }
 
-pub fn settlement(applied: &OrderUpdate) -> SettleRequest {
+/// Returns the order after its venue has cancelled it.
+pub fn cancelled(order: &Order) -> Effect {
+    let reason = Reason::new(ReasonCode::CancelRequested, "asked for");
+    apply(order, vec![], VenueOrderState::Cancelled(reason))
+}
+
+/// Returns the order after a report.
+pub fn applied(order: &Order, report: &VenueReport) -> Effect {
+    let update = order.apply_report(report, &CurrencyRates::default(), Timestamp::now());
+    let mut update = update.unwrap();
+    let base = update.order.settlement_id.replace(Uuid::now_v7());
+    Effect { update, base }
+}
+
+pub fn settlement(applied: &Effect) -> SettleRequest {
     SettleRequest {
         event_document: body(&applied.order, applied.deltas).into(),
         order: applied.order.clone(),
@@ -212,7 +246,8 @@ pub fn settlement(applied: &OrderUpdate) -> SettleRequest {
         only_reduces: false,
         lease: None,
         deadline: None,
-        settlement_id: Uuid::now_v7(),
+        settlement_id: applied.order.settlement_id.unwrap(),
+        base_settlement_id: applied.base,
     }
 }
 
@@ -578,11 +613,11 @@ async fn event_is_replayed_once_for_the_first_order_of_its_id() {
     let store = ready_store(&rig).await;
     let rebuild = acquire_rebuild(&store).await;
     let claim = order(&rig, 20);
-    let (part, namesake) = (filled(&claim, 10), order(&rig, 20));
+    let part = filled(&claim, 10);
     let rest = filled(&part.order, 10);
     let namesake = Order {
-        client_order_id: claim.client_order_id.clone(),
-        ..namesake
+        order_id: other_id(&claim),
+        ..claim.clone()
     };
     let void = filled(&namesake, 10);
     let void_again = filled(&void.order, 5);
@@ -631,9 +666,10 @@ async fn event_is_replayed_once_for_the_first_order_of_its_id() {
 }
 
 /// Returns an order after a fill that is booked on a day.
-fn filled_on(order: &Order, lots: i64, date: TradingDate) -> OrderUpdate {
+fn filled_on(order: &Order, lots: i64, date: TradingDate) -> Effect {
     let mut applied = filled(order, lots);
-    applied.order.book_on(date, &applied.deltas).unwrap();
+    let deltas = applied.deltas;
+    applied.update.order.book_on(date, &deltas).unwrap();
     applied
 }
 
@@ -644,7 +680,7 @@ async fn void_order_is_undone_on_each_day_that_it_was_booked_on() {
     let (claim, _) = claimed(&rig, &store, 30).await;
     let today = claim.reservation.trading_date;
     let tomorrow = TradingDate::parse("2100-01-02").unwrap();
-    let settle = async |applied: &OrderUpdate, booked_on: TradingDate| {
+    let settle = async |applied: &Effect, booked_on: TradingDate| {
         let settled = store
             .settle(SettleRequest {
                 booked_on,
@@ -672,7 +708,12 @@ async fn void_order_is_undone_on_each_day_that_it_was_booked_on() {
         ..event(&second, second.deltas, 3)
     };
     let whole = whole.from_nothing().unwrap();
-    let (conflicting, events) = (ConflictingOrder { order: two.order }, [whole]);
+    let (conflicting, events) = (
+        ConflictingOrder {
+            order: two.order.clone(),
+        },
+        [whole],
+    );
     let found = store.replay_orders_with_conflicts(None, &events, None).await;
     assert_eq!(found, Ok((0, vec![0])));
     let replaced = store
@@ -767,8 +808,7 @@ async fn late_effect_keeps_an_ended_order_until_it_is_journaled() {
     let rig = Rig::start().await;
     let store = ready_store(&rig).await;
     let (one, _) = claimed(&rig, &store, 10).await;
-    let cancelled = VenueOrderState::Cancelled(Reason::new(ReasonCode::CancelRequested, "asked for"));
-    let ended = apply(&one, vec![], cancelled);
+    let ended = cancelled(&one);
     assert_eq!(store.settle(settlement(&ended)).await, Ok(booked(vec![])));
     assert_eq!(
         store.mark_journaled(mark(&one, 1, 1)).await,

@@ -34,7 +34,7 @@ use order_router::worker::submission::announced::encode_release_event;
 use crate::conformance_store::ready_store;
 use crate::remembered_view::record_name;
 use crate::rig::{Rig, SOON};
-use crate::store_scripts::{claim, claimed, event, filled, key, order, reserve, roomy, settlement};
+use crate::store_scripts::{applied, claim, claimed, event, filled, key, order, reserve, roomy, settlement};
 use crate::support::poll;
 
 const SUMS: &str = "sums:paper:default:binance.spot:BTCUSDT";
@@ -228,15 +228,9 @@ async fn unknown(rig: &Rig, store: &Store) -> Order {
             action: DueAction::Inquire,
         }),
     };
-    let applied = order
-        .apply_report(
-            &report,
-            &order_router::domain::currency_rates::CurrencyRates::default(),
-            Timestamp::now(),
-        )
-        .unwrap();
+    let applied = applied(&order, &report);
     store.settle(settlement(&applied)).await.unwrap();
-    applied.order
+    applied.order.clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -438,7 +432,9 @@ async fn event_replaces_only_what_came_later_when_it_is_replaced() {
         sequence: 11,
     };
     store.mark_journaled(mark).await.unwrap();
-    let stored = ConflictingOrder { order: booked.order };
+    let stored = ConflictingOrder {
+        order: booked.order.clone(),
+    };
     let replaced = store.replay_orders_with_conflicts(None, &replay, Some(&stored)).await;
     assert_eq!(replaced, Ok((0, vec![])), "by now the first is known to be the first");
     let record = store.read_order(&key(&first)).await.unwrap().unwrap();

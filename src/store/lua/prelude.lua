@@ -578,12 +578,24 @@ local function write_ledgers()
   end
 end
 
--- The id of the settlement that made a version of an order that is not on the journal yet, or nil.
-local function settlement_of(record, version, latest)
-  if version == latest then return redis.call('HGET', record, 'sid') or nil end
-  local doc = redis.call('HGET', record, 'p:' .. version)
+-- The id of the settlement in a document, or nil.
+local function settlement_in(doc)
   local settlement = doc and cjson.decode(doc).settlement
   return settlement and settlement.id
+end
+
+-- The id of the settlement that made the newest version of a record, or nil: before the first report. A record that was rebuilt
+-- has it in its document only.
+local function newest_settlement(record, version, sid)
+  if version == 0 then return nil end
+  sid = sid or redis.call('HGET', record, 'sid')
+  return sid or settlement_in(redis.call('HGET', record, 'doc'))
+end
+
+-- The id of the settlement that made a version of an order that is not on the journal yet, or nil.
+local function settlement_of(record, version, latest)
+  if version == latest then return newest_settlement(record, version) end
+  return settlement_in(redis.call('HGET', record, 'p:' .. version))
 end
 
 -- The outbox of alerts: a hash with the document of each alert that is not published, by the alert's name, and a sorted

@@ -20,11 +20,6 @@ if bad then return bad end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 local changed, conflicts, highest = 0, {}, 0
 
-local function settlement_in(doc)
-  local settlement = cjson.decode(doc).settlement
-  return settlement and settlement.id
-end
-
 -- Whether what is known came after an event on the journal, or is not known to be on it.
 local function is_later(known, c, first)
   local journaled = tonumber(known[3])
@@ -64,7 +59,7 @@ for at = 3, #ARGV, 2 do
     local other = c.v > tonumber(known[3]) and settlement_of(record, c.v, version)
     local own = settlement_in(doc)
     if c.v == version and c.v == tonumber(known[3]) and c.q < tonumber(known[6] or '0') then
-      if e then other = e.settlement ~= end_of(own) and 'another' or own else other = known[8] end
+      if e then other = e.settlement ~= end_of(own) and 'another' or own else other = settlement_of(record, version, version) end
     end
     if other and own and other ~= own then
       -- Another effect of this version came first on the journal.

@@ -40,10 +40,11 @@
 --   reduction may pass, 44 the share of a limit from which rules alert (per cent)
 --   claim: 45 key index of the open set, 46 lease token, 47 lease (ms)
 --   effect: 48 deadline (ms, Redis' clock), 49 stage after it ('open' or 'ended'), 50 key index of the due set, 51 next due
---   moment (ms) or 0, 52 whether its fills only reduce a position, 53 the version that it builds on, 54 to 57 the watches
+--   moment (ms) or 0, 52 whether its fills only reduce a position, 53 the version that it builds on, 54 the
+--   settlement that made that version, or '', 55 to 58 the watches
 --   caps, each with 1 its place among the caps of the call, 2 how far the order moves what the cap measures, 4 what is added
 --   to the measure (pairs)
-local CAPS, CAP_LENGTH = 58, 5
+local CAPS, CAP_LENGTH = 59, 5
 -- A cap of the call, by position: 1 what it measures, 2 most after the order, 4 from where it alerts (false where it does
 -- not), 6 below where it is calm, 8 the limit itself (pairs), 10 whether a reduction passes it, 11 name of its alert.
 
@@ -273,7 +274,7 @@ local function judge(c, head, tail, was_released, replaced)
   if has_effect then
     local day = c[DAY]
     answer[1] = 'booked'
-    answer[5], answer[6] = watch(account, day, c[54], c[55]), watch(total, day, c[56], c[57])
+    answer[5], answer[6] = watch(account, day, c[55], c[56]), watch(total, day, c[57], c[58])
   end
   if replaced then write_replace(c, head .. text .. tail, replaced, answer) end
   return answer
@@ -302,13 +303,13 @@ local function deny(c, document, was_released)
 end
 
 -- The answer where a record or an entry is known, or nil: the order may be claimed. Where the very effect is booked already,
--- the reply to an earlier call was lost. A released order is claimed anew under its own id, by whoever knows it.
+-- the reply to an earlier call was lost. A released order is claimed again under its own id, by whoever knows it.
 local function known_answer(c, record, stage)
   local name, order_id, settlement, bits = c[17], c[18], c[22], c[23]
   if stage then
-    local known = call('HMGET', record, 'h', 'o', 'v', 'jv', 'seq', 'sid')
+    local known = call('HMGET', record, 'h', 'o', 'v', 'jv', 'seq')
     if stage == 'released' and known[2] == order_id and known[1] == content_in(c) then return nil end
-    if settlement ~= '' and known[6] == settlement then return {'repeated'} end
+    if settlement ~= '' and newest_settlement(record, tonumber(known[3])) == settlement then return {'repeated'} end
     return {'known', stage, known[1], known[2], known[3], known[4], known[5] or '0'}
   end
   local entry = recall(name, bits)
@@ -322,9 +323,12 @@ end
 
 -- New terms of an order that is open, at the version that they build on.
 local function replace(c, head, tail, record)
-  local known = call('HMGET', record, 'st', 'v', 'jv', 'o', 'sid')
-  if known[4] == c[18] and known[5] == c[22] then return {'repeated'} end
-  if known[4] ~= c[18] or known[1] ~= 'open' or tonumber(known[2]) ~= c[53] then return {'superseded'} end
+  local known = call('HMGET', record, 'st', 'v', 'jv', 'o')
+  if known[4] ~= c[18] or known[1] ~= 'open' then return {'superseded'} end
+  local version = tonumber(known[2])
+  local made_by = newest_settlement(record, version)
+  if made_by == c[22] then return {'repeated'} end
+  if version ~= c[53] or made_by ~= c[54] then return {'superseded'} end
   return judge(c, head, tail, false, known)
 end
 

@@ -15,8 +15,9 @@
 -- A command, by position: 1 its moves (`prelude.lua`); key indices of 16 record, 17 open set and 18 due set, 19 name, 20 order
 -- id, 21 the version this builds on, 22 the lease it needs or '', 23 the settlement's own id, 24 deadline (ms, Redis' clock)
 -- or 0, 25 stage after it ('open' or 'ended'), 26 next due moment (ms) or 0, 27 to 30 the arguments of `open_both`, 31 whether
--- its fills only reduce a position, 32 to 35 the watches, 36 whether a replace is pending: inquiries about it begin from zero.
-local NAME, ORDER_ID, VERSION, TOKEN, SETTLEMENT, DEADLINE, STAGE = 19, 20, 21, 22, 23, 24, 25
+-- its fills only reduce a position, 32 to 35 the watches, 36 whether a replace is pending: inquiries about it begin from zero,
+-- 37 the settlement that made the version this builds on, or '': of two effects of one number one was lost with its Redis.
+local NAME, ORDER_ID, VERSION, TOKEN, SETTLEMENT, DEADLINE, STAGE, BASE = 19, 20, 21, 22, 23, 24, 25, 37
 local bad = stale()
 if bad then return bad end
 local now = now_ms()
@@ -33,8 +34,10 @@ local function read_ended(c)
   local entry = recall(c[NAME])
   local e = entry and read_entry(entry)
   if not e or not is_entry_of(e, c[ORDER_ID]) then return nil end
-  local is_repeated = e.version == c[VERSION] + 1 and e.settlement == end_of(c[SETTLEMENT])
-  return {e.stage, e.version, e.version, '', is_repeated and c[SETTLEMENT], c[ORDER_ID]}, e
+  local made_by
+  if e.version == c[VERSION] + 1 and e.settlement == end_of(c[SETTLEMENT]) then made_by = c[SETTLEMENT] end
+  if e.version == c[VERSION] and e.settlement == end_of(c[BASE]) then made_by = c[BASE] end
+  return {e.stage, e.version, e.version, '', made_by, c[ORDER_ID]}, e
 end
 
 local function one(packed, doc)
@@ -46,13 +49,13 @@ local function one(packed, doc)
   -- It was given back, and nothing of it was sent.
   if known[1] == 'releasing' or known[1] == 'released' then return {'missing'} end
   local version, journaled = tonumber(known[2]), tonumber(known[3])
-  if known[5] == c[SETTLEMENT] then
+  if known[1] == 'denied' then return {'superseded', redis.call('HGET', record, 'doc') or ''} end
+  local made_by = known[5] or not ended and newest_settlement(record, version) or ''
+  if made_by == c[SETTLEMENT] then
     local before = redis.call('HGET', record, 'p:' .. (version - 1))
     return pending({'booked', '', ''}, record, journaled, version - 1, before or nil)
   end
-  if version ~= c[VERSION] or known[1] == 'denied' then
-    return {'superseded', redis.call('HGET', record, 'doc') or ''}
-  end
+  if version ~= c[VERSION] or made_by ~= c[BASE] then return {'superseded', redis.call('HGET', record, 'doc') or ''} end
   if c[TOKEN] ~= '' and known[4] ~= c[TOKEN] then return {'lease'} end
   if c[DEADLINE] > 0 and now >= c[DEADLINE] then return {'late'} end
   -- A deadline stands where this settlement is the sending: a paper venue's effect may not begin while trading is halted.

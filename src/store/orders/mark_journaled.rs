@@ -8,6 +8,7 @@ use crate::store::connection::StoreConnection;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::orders::remembered::order_id_tail;
+use crate::store::orders::settle::text_of;
 use crate::store::retention::retention_ms;
 use crate::store::script::{BatchReplies, FieldList, KeyTable, MARK_JOURNALED, ScriptReply};
 
@@ -68,7 +69,7 @@ pub(in crate::store) async fn run_mark_journaled_batch(
             order_id_tail: order_id_tail(request.key, &request.order_id),
             version: request.version,
             sequence: request.sequence,
-            settlement_id: request.settlement_id.map_or_else(String::new, |id| id.to_string()),
+            settlement_id: text_of(request.settlement_id),
             remembered_for_ms,
         })?;
         commands.push(command);

@@ -18,7 +18,7 @@ use crate::store::orders::reserve::{
     ClaimStep, ImmediateEffect, MAX_EVALUATION_AGE_MS, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
 };
 use crate::store::orders::reserve_caps::CapTable;
-use crate::store::orders::settle::{BookedSettlement, decode_breach, due_at_ms, encode_watch, stage_after};
+use crate::store::orders::settle::{BookedSettlement, decode_breach, due_at_ms, encode_watch, stage_after, text_of};
 use crate::store::script::{
     BatchReplies, EncodedContent, EncodedMoves, FieldList, KeyTable, Pair, RESERVE, ScriptReply,
 };
@@ -76,6 +76,8 @@ struct EffectFields {
     only_reduces: bool,
     /// The version that the effect builds on.
     base_version: u32,
+    /// The settlement that made that version; empty for an order's first report.
+    base_settlement_id: String,
 }
 
 /// The arguments of one request: its command, and its document in two parts, between which the script inserts readings.
@@ -245,6 +247,7 @@ fn encode_effect(effect: &ImmediateEffect, keys: &mut KeyTable) -> EffectFields 
         due_at_ms: due_at_ms(order),
         only_reduces: effect.only_reduces,
         base_version: order.version.saturating_sub(1),
+        base_settlement_id: text_of(effect.base_settlement_id),
     }
 }
 

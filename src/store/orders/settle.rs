@@ -40,6 +40,9 @@ pub struct SettleRequest {
     pub deadline: Option<Timestamp>,
     /// The settlement's own id, by which a repeated request is recognised.
     pub settlement_id: uuid::Uuid,
+    /// The id of the settlement that made the version before; `None` for an order's first report. The store may hold another
+    /// effect of that version.
+    pub base_settlement_id: Option<uuid::Uuid>,
 }
 
 /// The losses that a settlement is compared with, in millionths of the base currency: each is the loss of a view without
@@ -159,7 +162,8 @@ fn encode_settle(request: &SettleRequest, keys: &mut KeyTable) -> Result<FieldLi
     command.append(&(request.only_reduces,))?;
     command.append(&encode_watch(request.watch))?;
     let latest = order.latest_replace();
-    command.append(&(latest.is_some_and(|replace| replace.state == ReplaceState::Pending),))?;
+    let is_replacing = latest.is_some_and(|replace| replace.state == ReplaceState::Pending);
+    command.append(&(is_replacing, text_of(request.base_settlement_id)))?;
     Ok(command)
 }
 
@@ -175,6 +179,11 @@ pub(in crate::store) fn stage_after(order: &Order) -> RecordStage {
 /// Returns when something is due for an order, in milliseconds; 0 where nothing is.
 pub(in crate::store) fn due_at_ms(order: &Order) -> i64 {
     order.due.map_or(0, |due| due.at.as_milliseconds())
+}
+
+/// Returns the text of a settlement's id; empty where there is none.
+pub(in crate::store) fn text_of(settlement_id: Option<uuid::Uuid>) -> String {
+    settlement_id.map_or_else(String::new, |id| id.to_string())
 }
 
 /// Returns the losses and limits to compare, as scripts read them.

@@ -100,8 +100,8 @@ const GUARD_LINES: &[(Guard, &str, &str)] = &[
     ),
     (
         Guard::FillDedupe,
-        "if version ~= c[VERSION] or known[1] == 'denied' then",
-        "if known[1] == 'denied' then",
+        "if version ~= c[VERSION] or made_by ~= c[BASE] then return",
+        "if false then return",
     ),
     (
         Guard::LeaseToken,

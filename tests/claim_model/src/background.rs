@@ -56,8 +56,7 @@ impl Model {
             order: record.order,
             token,
             settlement: world.new_id(),
-            base: record.doc,
-            base_version: record.version,
+            base: record.base(),
             word,
             then: Then::Nothing,
         }
@@ -136,8 +135,7 @@ impl Model {
                 intent: number,
                 order,
                 turn: world.new_id(),
-                base: record.doc,
-                base_version: record.version,
+                base: record.base(),
                 is_late: false,
             };
             let command = Command::TakeTurn {
@@ -416,7 +414,6 @@ fn settling_of(world: &World, asking: Asking, token: Id, word: Word) -> Settling
         token,
         settlement: world.new_id(),
         base: asking.base,
-        base_version: asking.base_version,
         word,
         then: Then::Nothing,
     }

@@ -5,7 +5,7 @@ use crate::guards::Guard;
 use crate::model::{Label, Model, Steps};
 use crate::scripts::{Command, Reply};
 use crate::world::{
-    Adrift, AtVenue, Batch, Entry, Id, Report, Request, Settling, Stage, Step, Then, Violation, WAITING, World,
+    Adrift, AtVenue, Base, Batch, Entry, Id, Report, Request, Settling, Stage, Step, Then, Violation, WAITING, World,
 };
 
 impl Step {
@@ -538,14 +538,17 @@ fn send(turn: &mut Turn, intent: u8, order: Id, token: Id, is_old: bool) {
 fn await_answer(turn: &mut Turn, intent: u8, order: Id, token: Id) {
     let settling = |token, word| {
         let settlement = turn.world.new_id();
-        let (base, base_version, then) = (CLAIMED, 0, Then::Reply);
+        let (doc, version, then) = (CLAIMED, 0, Then::Reply);
         Step::Settle(Settling {
             intent,
             order,
             token,
             settlement,
-            base,
-            base_version,
+            base: Base {
+                doc,
+                version,
+                settlement: 0,
+            },
             word,
             then,
         })
@@ -578,13 +581,13 @@ fn settle(turn: &mut Turn, settling: Settling) {
             ..
         },
     ) = (turn.worker, settling);
-    let Some(effect) = turn.model.effects.apply(settling.base, settling.word) else {
+    let Some(effect) = turn.model.effects.apply(settling.base.doc, settling.word) else {
         let mut next = *turn.world;
         next.read_outcome(worker, intent, then);
         turn.push("has nothing new to settle", next);
         return;
     };
-    let reserved = if settling.base_version == 0 {
+    let reserved = if settling.base.version == 0 {
         turn.model.effects.document(CLAIMED).long
     } else {
         0
@@ -592,7 +595,7 @@ fn settle(turn: &mut Turn, settling: Settling) {
     let report = Report {
         intent,
         order,
-        version: settling.base_version + 1,
+        version: settling.base.version + 1,
         settlement: settling.settlement,
         doc: effect.doc,
         long: effect.long + reserved,
@@ -602,19 +605,22 @@ fn settle(turn: &mut Turn, settling: Settling) {
     let settlement = turn.world.new_id();
     turn.script(
         "settles a report",
-        Command::Settle { report, token },
+        Command::Settle {
+            report,
+            token,
+            base: settling.base.settlement,
+        },
         |model, world, reply| match reply {
             Reply::Booked(mut batch) if usize::from(batch.len) < WAITING => {
                 batch.push(report);
                 append_or_reply_early(model, world, worker, batch, then);
             }
-            Reply::Superseded(base, base_version) if token == 0 => {
+            Reply::Superseded(base) if token == 0 => {
                 world.go(
                     worker,
                     Step::Settle(Settling {
                         settlement,
                         base,
-                        base_version,
                         ..settling
                     }),
                 );

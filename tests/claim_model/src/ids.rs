@@ -86,9 +86,11 @@ pub fn of_step(step: &mut Step, visit: &mut dyn FnMut(&mut Id)) {
         Step::Ask(asking) | Step::NotFound(asking) => {
             visit(&mut asking.order);
             visit(&mut asking.turn);
+            visit(&mut asking.base.settlement);
         }
         Step::Settle(settling) => {
-            [&mut settling.order, &mut settling.token, &mut settling.settlement]
+            let base = &mut settling.base.settlement;
+            [&mut settling.order, &mut settling.token, &mut settling.settlement, base]
                 .into_iter()
                 .for_each(visit);
         }
@@ -121,9 +123,10 @@ fn of_command(command: &mut Command, visit: &mut dyn FnMut(&mut Id)) {
         Command::Start {
             order, token, request, ..
         } => [order, token, request].into_iter().for_each(visit),
-        Command::Settle { report, token, .. } => {
+        Command::Settle { report, token, base } => {
             of_report(report, visit);
             visit(token);
+            visit(base);
         }
         Command::Mark { report, .. } => of_report(report, visit),
         Command::Replay { report, replaces, .. } => {

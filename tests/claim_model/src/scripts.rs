@@ -3,7 +3,7 @@
 
 use crate::effects::{CLAIMED, DENIED, Doc, Effects};
 use crate::guards::Guard;
-use crate::world::{Batch, Entry, Id, Record, Redis, Report, Sent, Stage};
+use crate::world::{Base, Batch, Entry, Id, Record, Redis, Report, Sent, Stage};
 
 /// One command of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,7 +38,7 @@ pub enum Command {
         sequence: u8,
     },
     /// `settle.lua`
-    Settle { report: Report, token: Id },
+    Settle { report: Report, token: Id, base: Id },
     /// `journaled.lua`
     Mark { report: Report, sequence: u8 },
     /// `inquire.lua`
@@ -78,8 +78,8 @@ pub enum Reply {
     /// The store has no such order.
     Missing,
     LeaseLost,
-    /// Another effect came first: the order's document and version.
-    Superseded(Doc, u8),
+    /// Another effect came first: what the record holds.
+    Superseded(Base),
     /// The turn to ask is the caller's; whether the venue can no longer receive the request.
     Turn {
         is_late: bool,
@@ -136,7 +136,7 @@ impl Redis {
                 token,
                 sequence,
             } => mark_release(&mut self.records[usize::from(intent)], order, token, sequence),
-            Command::Settle { report, token } => self.settle(report, token, rules),
+            Command::Settle { report, token, base } => self.settle(report, token, base, rules),
             Command::Mark { report, sequence } => self.mark(report, sequence),
             Command::TakeTurn { intent, order, turn } => take_turn(&mut self.records[usize::from(intent)], order, turn),
             Command::NotFound { intent, order, turn } => {
@@ -227,7 +227,7 @@ impl Redis {
         Reply::Done
     }
 
-    fn settle(&mut self, report: Report, token: Id, rules: &Rules) -> Reply {
+    fn settle(&mut self, report: Report, token: Id, base: Id, rules: &Rules) -> Reply {
         let record = &mut self.records[usize::from(report.intent)];
         if record.order != report.order || matches!(record.stage, Stage::None | Stage::Releasing | Stage::Released) {
             return Reply::Missing;
@@ -238,8 +238,9 @@ impl Redis {
             before.retain(|event| event.version < record.version);
             return Reply::Booked(before);
         }
-        if record.version + 1 != report.version && is_deduplicated || record.stage == Stage::Denied {
-            return Reply::Superseded(record.doc, record.version);
+        let is_built_on = record.version + 1 == report.version && record.settlement == base;
+        if !is_built_on && is_deduplicated || record.stage == Stage::Denied {
+            return Reply::Superseded(record.base());
         }
         if token != 0 && record.token != token && rules.is_on(Guard::LeaseToken) {
             return Reply::LeaseLost;
@@ -358,7 +359,7 @@ impl Redis {
                 order: report.order,
                 version: report.version,
                 journaled: report.version,
-                settlement: if stage == Stage::Open { 0 } else { report.settlement },
+                settlement: report.settlement,
                 doc: report.doc,
                 sequence,
                 first,

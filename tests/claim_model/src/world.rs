@@ -184,6 +184,17 @@ pub struct Record {
     pub is_remembered: bool,
 }
 
+impl Record {
+    /// What the next effect builds on.
+    pub fn base(&self) -> Base {
+        Base {
+            doc: self.doc,
+            version: self.version,
+            settlement: self.settlement,
+        }
+    }
+}
+
 /// A few events of one order, each with its journal sequence once it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Batch {
@@ -274,6 +285,15 @@ pub enum Then {
     Nothing,
 }
 
+/// What an effect builds on: a version of an order, and the effect that made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Base {
+    pub doc: Doc,
+    pub version: u8,
+    /// 0 before the first report.
+    pub settlement: Id,
+}
+
 /// A report that is being settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Settling {
@@ -282,8 +302,7 @@ pub struct Settling {
     /// The lease or turn that it needs; 0 for the venue's own word.
     pub token: Id,
     pub settlement: Id,
-    pub base: Doc,
-    pub base_version: u8,
+    pub base: Base,
     pub word: Word,
     pub then: Then,
 }
@@ -294,8 +313,7 @@ pub struct Asking {
     pub intent: u8,
     pub order: Id,
     pub turn: Id,
-    pub base: Doc,
-    pub base_version: u8,
+    pub base: Base,
     /// Whether the venue can no longer receive the request when the question is asked.
     pub is_late: bool,
 }
