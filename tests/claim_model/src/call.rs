@@ -277,6 +277,7 @@ fn book(turn: &mut Turn, intent: u8, order: Id, settlement: Id, may_be_booked: b
         order,
         version: 1,
         settlement,
+        base: 0,
         doc: filled.doc,
         long: document.long,
         position: document.position,
@@ -597,6 +598,7 @@ fn settle(turn: &mut Turn, settling: Settling) {
         order,
         version: settling.base.version + 1,
         settlement: settling.settlement,
+        base: settling.base.settlement,
         doc: effect.doc,
         long: effect.long + reserved,
         position: effect.position,
@@ -605,11 +607,7 @@ fn settle(turn: &mut Turn, settling: Settling) {
     let settlement = turn.world.new_id();
     turn.script(
         "settles a report",
-        Command::Settle {
-            report,
-            token,
-            base: settling.base.settlement,
-        },
+        Command::Settle { report, token },
         |model, world, reply| match reply {
             Reply::Booked(mut batch) if usize::from(batch.len) < WAITING => {
                 batch.push(report);

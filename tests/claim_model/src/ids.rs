@@ -53,6 +53,7 @@ fn of_batch(batch: &mut Batch, visit: &mut dyn FnMut(&mut Id)) {
 fn of_report(report: &mut Report, visit: &mut dyn FnMut(&mut Id)) {
     visit(&mut report.order);
     visit(&mut report.settlement);
+    visit(&mut report.base);
 }
 
 fn of_entry(entry: &mut Entry, visit: &mut dyn FnMut(&mut Id)) {
@@ -123,10 +124,9 @@ fn of_command(command: &mut Command, visit: &mut dyn FnMut(&mut Id)) {
         Command::Start {
             order, token, request, ..
         } => [order, token, request].into_iter().for_each(visit),
-        Command::Settle { report, token, base } => {
+        Command::Settle { report, token, .. } => {
             of_report(report, visit);
             visit(token);
-            visit(base);
         }
         Command::Mark { report, .. } => of_report(report, visit),
         Command::Replay { report, replaces, .. } => {

@@ -38,7 +38,7 @@ pub enum Command {
         sequence: u8,
     },
     /// `settle.lua`
-    Settle { report: Report, token: Id, base: Id },
+    Settle { report: Report, token: Id },
     /// `journaled.lua`
     Mark { report: Report, sequence: u8 },
     /// `inquire.lua`
@@ -86,6 +86,8 @@ pub enum Reply {
     },
     /// What is in the event's place is later on the journal, or an order of the same id.
     Conflict,
+    /// The event builds on another effect than the newest one in the store.
+    Unfounded,
 }
 
 /// What a command is judged by.
@@ -136,7 +138,7 @@ impl Redis {
                 token,
                 sequence,
             } => mark_release(&mut self.records[usize::from(intent)], order, token, sequence),
-            Command::Settle { report, token, base } => self.settle(report, token, base, rules),
+            Command::Settle { report, token } => self.settle(report, token, rules),
             Command::Mark { report, sequence } => self.mark(report, sequence),
             Command::TakeTurn { intent, order, turn } => take_turn(&mut self.records[usize::from(intent)], order, turn),
             Command::NotFound { intent, order, turn } => {
@@ -227,7 +229,7 @@ impl Redis {
         Reply::Done
     }
 
-    fn settle(&mut self, report: Report, token: Id, base: Id, rules: &Rules) -> Reply {
+    fn settle(&mut self, report: Report, token: Id, rules: &Rules) -> Reply {
         let record = &mut self.records[usize::from(report.intent)];
         if record.order != report.order || matches!(record.stage, Stage::None | Stage::Releasing | Stage::Released) {
             return Reply::Missing;
@@ -238,7 +240,7 @@ impl Redis {
             before.retain(|event| event.version < record.version);
             return Reply::Booked(before);
         }
-        let is_built_on = record.version + 1 == report.version && record.settlement == base;
+        let is_built_on = record.version + 1 == report.version && record.settlement == report.base;
         if !is_built_on && is_deduplicated || record.stage == Stage::Denied {
             return Reply::Superseded(record.base());
         }
@@ -269,7 +271,8 @@ impl Redis {
         let record = &mut self.records[usize::from(report.intent)];
         let mut is_known =
             record.stage != Stage::None && record.order == report.order && report.version <= record.version;
-        if is_known && report.version > record.journaled && report.settlement != 0 {
+        let is_newest = report.version == record.version;
+        if is_known && (report.version > record.journaled || is_newest) && report.settlement != 0 {
             let id = settlement_of(record, report.version);
             is_known = id == 0 || id == report.settlement;
         }
@@ -342,6 +345,10 @@ impl Redis {
                     remember(record);
                 }
             }
+        } else if record.version > 0 && record.order == report.order && record.settlement != report.base {
+            self.note_missing(sequence);
+            self.raise_watermark(sequence);
+            return Reply::Unfounded;
         } else {
             if record.version == 0 && record.says_reserved {
                 self.long -= rules.lots();

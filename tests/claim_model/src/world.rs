@@ -52,6 +52,8 @@ pub struct Report {
     pub order: Id,
     pub version: u8,
     pub settlement: Id,
+    /// The settlement that made the version before; 0 for a first report.
+    pub base: Id,
     pub doc: Doc,
     /// What it moves the exposure and the position by, in lots: a first report from nothing.
     pub long: i8,
