@@ -21,6 +21,7 @@ pub mod position_book;
 mod replacing;
 pub mod request_limit;
 pub mod reservation;
+pub mod settlement_end;
 pub mod status_transition;
 pub mod sum_ledger;
 pub mod trace_context;

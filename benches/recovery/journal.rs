@@ -111,7 +111,8 @@ impl JournalFiller {
             };
             let deltas = reserved.checked_add(&applied.deltas).context("the sums")?;
             order = applied.order;
-            let (today, id) = (now.utc_date(), Some(Uuid::now_v7()));
+            order.settle_as(Uuid::now_v7());
+            let (today, id) = (now.utc_date(), order.settlement_id);
             let document = build_settled_report(&order, deltas, today, 1, Metadata::new(), id).encode();
             events.push((subjects::report(&order.broker, &order.account_id), document));
         }

@@ -47,7 +47,7 @@ pub enum FindingKind {
     Adjustment,
     /// A later order for a client order id that another one holds: it does not count.
     VoidOrder,
-    /// A second effect for a version, of a worker that slept through a rebuild: it does not count.
+    /// A second effect for a version, of a worker that slept through a rebuild, or one that builds on it: it does not count.
     VoidEffect,
     /// Entries that the journal has lost and whose loss an operator accepted.
     AcceptedLoss,

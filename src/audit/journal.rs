@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use futures_util::StreamExt;
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::audit::adjustment_rules::check_adjustment;
 use crate::audit::entry::{AuditedContent, AuditedEntry, AuditedReport, AuditedSubmission, decode, first_difference};
@@ -16,6 +17,7 @@ use crate::audit::term_rules::check_same_terms;
 use crate::bus::subjects;
 use crate::domain::id::AccountId;
 use crate::domain::order::Order;
+use crate::domain::settlement_end::SettlementEnd;
 use crate::domain::time::Timestamp;
 use crate::store::rebuild::fold::FoldedState;
 use crate::store::sums::ledgers::LedgerOwner;
@@ -182,8 +184,26 @@ impl JournalAudit {
             },
             None => None,
         };
+        let base = before.as_deref().filter(|before| before.version > 0);
+        if base.is_some_and(|base| !SettlementEnd::of(base.settlement_id).is_base_of(order.builds_on)) {
+            self.note_void_effect(
+                order,
+                "settlement.builds_on",
+                (base.and_then(|base| base.settlement_id), order.builds_on),
+                seen,
+            );
+            return Ok(());
+        }
         self.apply_new_version(&audited, before.as_deref(), seen);
         Ok(())
+    }
+
+    /// Notes an effect that does not count: another one of its version, or of the version before, came first.
+    fn note_void_effect(&mut self, order: &Order, field: &str, ids: (Option<Uuid>, Option<Uuid>), seen: SeenEntry) {
+        let shown = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
+        let pair = (shown(ids.0), shown(ids.1));
+        let finding = Finding::new(FindingLevel::Notice, FindingKind::VoidEffect, field, pair);
+        self.findings.add(finding.of_order(&order.order_id, seen.sequence));
     }
 
     /// Makes an order the holder of its client order id, or notes that another one holds it. Returns whether the order does
@@ -233,10 +253,7 @@ impl JournalAudit {
         let [of_one, of_other] = [&one.body, &other.body].map(|body| read_settlement_header(body));
         let are_two_effects = of_one.id.is_some() && of_other.id.is_some() && of_one.id != of_other.id;
         if are_two_effects && of_one.epoch != of_other.epoch {
-            let shown = |id: Option<uuid::Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
-            let pair = (shown(of_one.id), shown(of_other.id));
-            let finding = Finding::new(FindingLevel::Notice, FindingKind::VoidEffect, "settlement.id", pair);
-            self.findings.add(finding.of_order(order_id, seen.sequence));
+            self.note_void_effect(&audited.order, "settlement.id", (of_one.id, of_other.id), seen);
             return Ok(());
         }
         let [one, other] = [&one.body, &other.body].map(|body| serde_json::from_slice(body).unwrap_or_default());

@@ -1,6 +1,7 @@
 //! What the journal says: every order with its versions, and the limits that were in force.
 //!
-//! Of two orders for one id, and of two effects that claim one version, the first on the journal counts; the later is void.
+//! Of two orders for one id, and of two effects that claim one version, the first on the journal counts; the later is void,
+//! and so is what builds on it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -104,7 +105,7 @@ pub(in crate::chaos) struct JournalModel {
     pub(in crate::chaos) orders: HashMap<IntentKey, ModelOrder>,
     /// The ids of orders that are void: another order of the same id is before them.
     pub(in crate::chaos) void_orders: HashSet<String>,
-    /// How many effects are void: another effect of the same version is before them.
+    /// How many effects are void: another effect of the same version is before them, or they build on a void one.
     pub(in crate::chaos) void_effects: u64,
     /// The first submission of each order to a live venue: its sequence, and what the order was judged by.
     submissions: HashMap<String, (u64, OrderJudgement)>,
@@ -291,9 +292,12 @@ impl JournalModel {
         let known = usize::try_from(report.version)
             .ok()
             .and_then(|version| order.versions.get(version.checked_sub(1)?));
+        let last = order.versions.last().and_then(|last| last.settlement);
+        let builds_on_void = settlement.builds_on.is_some() && settlement.builds_on != last;
         match known {
             Some(known) if known.hash == version.hash && known.settlement == version.settlement => {}
             Some(_) => self.void_effects += 1,
+            None if builds_on_void => self.void_effects += 1,
             None if report.version == order.newest.version + 1 => {
                 order.deltas = order.deltas.checked_add(&deltas).context("the sums overflow")?;
                 let settlement = settlement.clone();

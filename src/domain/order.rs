@@ -1,5 +1,7 @@
 //! An order as the router records it. [`crate::domain::booking`] applies venue reports to it.
 
+use uuid::Uuid;
+
 use crate::domain::content_hash::ContentHash;
 use crate::domain::decimal::Decimal;
 use crate::domain::id::{AccountId, BrokerId, ClientOrderId, OrderId, OrderIdPrefix, Tag, VenueId};
@@ -89,7 +91,9 @@ pub struct Order {
     pub legs: Option<Box<OrderLegs>>,
     /// The id of the settlement that made this version; `None` before the first report, and of a denial. Two effects may have
     /// the same number, one of them before and one after a loss of Redis.
-    pub settlement_id: Option<uuid::Uuid>,
+    pub settlement_id: Option<Uuid>,
+    /// The id of the settlement that made the version before.
+    pub builds_on: Option<Uuid>,
 }
 
 /// The result of a venue report that was applied to an order.
@@ -191,9 +195,15 @@ impl Order {
             earlier_days: Vec::new(),
             legs: None,
             settlement_id: None,
+            builds_on: None,
         };
         order.total_deltas = order.reservation_deltas();
         order
+    }
+
+    /// Makes this version the effect of a settlement, which builds on the one before.
+    pub fn settle_as(&mut self, settlement_id: Uuid) {
+        self.builds_on = self.settlement_id.replace(settlement_id);
     }
 
     /// Returns which shared sums the order counts in.

@@ -51,6 +51,7 @@ pub fn build_settled_report(
     ExecutionReport {
         settlement: Some(Box::new(ReportSettlement {
             id: settlement_id,
+            builds_on: settlement_id.and(order.builds_on),
             epoch,
             content: order.content_hash.0.to_string(),
             deltas: deltas.into(),
@@ -241,6 +242,7 @@ pub fn restore_order(report: ExecutionReport) -> Result<(Order, Box<ReportSettle
         reduce_only: settlement.reduce_only,
         legs: restore_legs(&settlement).map_err(|problem| invalid(&problem))?,
         settlement_id: settlement.id,
+        builds_on: settlement.builds_on,
     };
     Ok((order, settlement))
 }

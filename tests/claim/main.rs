@@ -236,7 +236,16 @@ fn without_any_one_guard_an_interleaving_breaks_a_law() {
 #[test]
 #[ignore = "a minute: make interleavings"]
 fn without_a_guard_of_deep_scenes_an_interleaving_breaks_a_law() {
-    let (guard, scene) = (Guard::FirstSubmission, Scene { losses: 1, ..LIVE });
-    let (law, trace) = explore(scene, Some(guard)).violation.expect("the guard is needed");
-    println!("without {guard:?}: {law:?}\n{}", trace.join("\n"));
+    let after_a_crash = Scene {
+        crashes: 1,
+        losses: 1,
+        ..LIVE_ONCE
+    };
+    for (guard, scene) in [
+        (Guard::FirstSubmission, Scene { losses: 1, ..LIVE }),
+        (Guard::EffectBase, after_a_crash),
+    ] {
+        let (law, trace) = explore(scene, Some(guard)).violation.expect("the guard is needed");
+        println!("without {guard:?}: {law:?}\n{}", trace.join("\n"));
+    }
 }

@@ -236,6 +236,29 @@ async fn void_order_is_named_and_no_break() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn effect_on_another_one_than_the_first_of_its_version_is_void_and_no_break() {
+    let router = AuditedRouter::busy().await;
+    let mut copied = copy_of(&router).await;
+    let at = place(&copied, "cancelled", 2);
+    let base = copied[at].1["settlement"]["builds_on"].clone();
+    assert_eq!(base, copied[place(&copied, "cancelled", 1)].1["settlement"]["id"]);
+    let other = "00000000-0000-0000-0000-000000000001";
+    set(&mut copied[at].1, "/settlement/builds_on", json!(other));
+    let report = audit_copy(&router, &copied).await;
+    assert!(report.is_clean(), "{:#?}", report.findings.listed());
+    let notices = of_level(&report, FindingLevel::Notice);
+    assert_eq!(notices[0].kind, FindingKind::VoidEffect);
+    assert_eq!(
+        (
+            notices[0].field.as_str(),
+            notices[0].expected.as_str(),
+            notices[0].found.as_str()
+        ),
+        ("settlement.builds_on", base.as_str().unwrap(), other)
+    );
+}
+
 /// Changes one thing in Redis. Returns the command that undoes it.
 async fn change(redis: &mut redis::aio::MultiplexedConnection, key: &str, field: &str, value: &str) -> redis::Cmd {
     let before: Option<Vec<u8>> = redis.hget(key, field).await.unwrap();

@@ -84,7 +84,6 @@ fn fold_filled(state: &mut FoldedState, at: Timestamp, sequence: u64) {
     };
     let context = ReportContext {
         stored_at: at,
-        settlement_id: id,
         retention: RETENTION,
         is_at_venue: false,
     };

@@ -451,7 +451,7 @@ impl StoreUnderTest {
         let id = Uuid::now_v7();
         let mut order = applied.order.clone();
         order.book_on(date(day), &applied.deltas).unwrap();
-        order.settlement_id = Some(id);
+        order.settle_as(id);
         let document = build_settled_report(&order, deltas, date(day), self.epoch, Metadata::new(), Some(id));
         let owner = (0..ALL).find(|at| account(*at) == before.account_id).unwrap();
         let limit = |owner| i64::try_from(loss_limit(owner)).unwrap();
@@ -471,7 +471,6 @@ impl StoreUnderTest {
             lease,
             deadline: None,
             settlement_id: id,
-            base_settlement_id: before.settlement_id,
         })
     }
 

@@ -112,6 +112,7 @@ impl Facts {
         };
         let settlement = ReportSettlement {
             id: Some(uuid::Uuid::from_u128(u128::from(self.number) + 1)),
+            builds_on: None,
             epoch: 1,
             content: "0".repeat(64),
             deltas,

@@ -109,6 +109,37 @@ async fn first_order_of_an_id_counts_and_versions_only_rise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn effect_that_builds_on_a_void_one_does_not_count() {
+    let journal = Journal::start().await;
+    let settlement = |id: &str, builds_on: Option<&str>| {
+        let mut settlement = journal.report["settlement"].clone();
+        let full = |end: &str| format!("00000000-0000-0000-0000-0000000000{end}");
+        settlement["id"] = json!(full(id));
+        settlement["builds_on"] = json!(builds_on.map(full));
+        settlement
+    };
+    let version = |version: u32, status: &str, settlement: Value| {
+        json!({"order_id": "BN-one", "client_order_id": "one", "version": version, "status": status, "fills": [],
+            "fills_total": 0, "filled_quantity": 0, "settlement": settlement})
+    };
+    journal.report(&version(1, "accepted", settlement("a1", None))).await;
+    journal.report(&version(1, "unknown", settlement("b1", None))).await;
+    journal
+        .report(&version(2, "cancelled", settlement("b2", Some("b1"))))
+        .await;
+    journal.settle().await;
+    assert_eq!(journal.states("one").await, ["accepted"]);
+    journal
+        .report(&version(2, "rejected", settlement("a2", Some("a1"))))
+        .await;
+    journal
+        .report(&version(3, "cancelled", settlement("b3", Some("b2"))))
+        .await;
+    journal.settle().await;
+    assert_eq!(journal.states("one").await, ["rejected"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn submission_alone_is_unknown_and_a_released_one_is_no_order() {
     let journal = Journal::start().await;
     let (_, before) = journal.router.list("/orders/log").await;

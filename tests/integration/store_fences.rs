@@ -17,6 +17,7 @@ use order_router::domain::decimal::Decimal;
 use order_router::domain::id::LeaseToken;
 use order_router::domain::instrument::Instrument;
 use order_router::domain::metadata::Metadata;
+use order_router::domain::order::OrderUpdate;
 use order_router::domain::order_key::OrderKey;
 use order_router::domain::order_terms::{Mode, OrderType, TimeInForce};
 use order_router::domain::quantity::to_quantity_units;
@@ -36,7 +37,7 @@ use uuid::Uuid;
 
 use crate::conformance_store::{NO_LATE_EVENTS, claim, intent_for, ready_store};
 use crate::rig::Rig;
-use crate::store_scripts::{Effect, booked, cancelled, evaluate, filled, roomy, settlement};
+use crate::store_scripts::{booked, cancelled, evaluate, filled, roomy, settlement};
 
 const POSITION: (&str, &str) = ("sums:paper:default:binance.spot:BTCUSDT", "position");
 const LONG: (&str, &str) = ("sums:paper:default:binance.spot:BTCUSDT", "long");
@@ -92,7 +93,6 @@ fn settle(placement: &Placement) -> SettleRequest {
         lease: Some(placement.lease.clone()),
         deadline: Some(placement.deadline),
         settlement_id: Uuid::now_v7(),
-        base_settlement_id: None,
     }
 }
 
@@ -369,7 +369,7 @@ async fn mark_or_settlement_of_another_order_with_the_id_changes_nothing() {
 }
 
 /// Where an event of the journal takes the place of what the store holds of an order.
-async fn replace_by(store: &Store, stored: &Effect, counts: &Effect, moved: SumDeltas, sequence: u64) {
+async fn replace_by(store: &Store, stored: &OrderUpdate, counts: &OrderUpdate, moved: SumDeltas, sequence: u64) {
     let stored = ConflictingOrder {
         order: stored.order.clone(),
     };
@@ -444,7 +444,6 @@ async fn new_terms_are_not_booked_on_another_effect_of_the_same_version() {
             only_reduces: false,
             deadline: Timestamp::now().saturating_add(Duration::from_secs(60)),
             settlement_id: request.settlement_id,
-            base_settlement_id: request.base_settlement_id,
             prepared_at: Instant::now(),
         };
         let claimed = ClaimRequest {
@@ -461,4 +460,57 @@ async fn new_terms_are_not_booked_on_another_effect_of_the_same_version() {
         let position = if is_booked { 5 } else { 4 };
         assert_eq!(rig.sum(POSITION.0, POSITION.1).await, position);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_effects_of_another_chain_are_neither_marked_nor_replayed_on_what_counts() {
+    let rig = Rig::start().await;
+    let store = ready_store(&rig).await;
+    let (claim, _) = crate::store_scripts::claimed(&rig, &store, 30).await;
+    // The store was lost with the first two effects of an order, whose events come late; another effect is its first here.
+    let late = filled(&claim, 10);
+    let later = filled(&late.order, 5);
+    let counts = filled(&claim, 4);
+    assert_eq!(store.settle(settlement(&counts)).await, Ok(booked(vec![])));
+    let mark = |effect: &OrderUpdate, sequence| MarkJournaledRequest {
+        key: claim.key(),
+        order_id: claim.order_id.clone(),
+        version: effect.order.version,
+        settlement_id: effect.order.settlement_id,
+        sequence,
+    };
+    for _ in 0..2 {
+        assert_eq!(
+            store.mark_journaled(mark(&counts, 9)).await,
+            Ok(MarkJournaledOutcome::Marked)
+        );
+    }
+    assert_eq!(
+        store.mark_journaled(mark(&late, 7)).await,
+        Ok(MarkJournaledOutcome::NeedsReplay)
+    );
+    let events = [crate::store_scripts::event(&later, later.deltas, 8)];
+    let replayed = store.replay_orders_with_conflicts(None, &events, None).await;
+    assert_eq!(replayed, Ok((0, vec![0])));
+    let whole = [events[0].from_nothing().unwrap()];
+    assert_eq!(whole[0].order.builds_on, None);
+    assert_eq!(rig.sum(POSITION.0, POSITION.1).await, 4);
+    let record = store.read_order(&claim.key()).await.unwrap().unwrap();
+    assert_eq!(record.known.version, 1);
+    // The same of an order that has ended: only its entry is left.
+    let ended = cancelled(&counts.order);
+    assert_eq!(store.settle(settlement(&ended)).await, Ok(booked(vec![])));
+    assert_eq!(
+        store.mark_journaled(mark(&ended, 10)).await,
+        Ok(MarkJournaledOutcome::Marked)
+    );
+    assert_eq!(
+        store.mark_journaled(mark(&later, 8)).await,
+        Ok(MarkJournaledOutcome::NeedsReplay)
+    );
+    let latest = filled(&later.order, 5);
+    let events = [crate::store_scripts::event(&latest, latest.deltas, 11)];
+    let replayed = store.replay_orders_with_conflicts(None, &events, None).await;
+    assert_eq!(replayed, Ok((0, vec![0])));
+    assert_eq!(rig.sum(POSITION.0, POSITION.1).await, 4);
 }

@@ -8,7 +8,6 @@
 )]
 
 use std::collections::HashSet;
-use std::ops::Deref;
 use std::time::Duration;
 
 use order_router::brokers::conformance::CaseTerms;
@@ -181,23 +180,8 @@ pub async fn claimed(rig: &Rig, store: &Store, lots: i64) -> (Order, LeaseToken)
     (order, lease)
 }
 
-/// An order after an effect, and the settlement that made the version before.
-#[derive(Debug, Clone)]
-pub struct Effect {
-    update: OrderUpdate,
-    base: Option<Uuid>,
-}
-
-impl Deref for Effect {
-    type Target = OrderUpdate;
-
-    fn deref(&self) -> &OrderUpdate {
-        &self.update
-    }
-}
-
 /// Returns the order after a fill of this many lots; the fill's id contains the order's id.
-pub fn filled(order: &Order, lots: i64) -> Effect {
+pub fn filled(order: &Order, lots: i64) -> OrderUpdate {
     let quantity = Decimal::from(lots).checked_mul(order.reservation.lot_size).unwrap();
     let fill = Fill {
         exec_id: format!("{}-{}", order.order_id, order.version + 1),
@@ -210,7 +194,7 @@ pub fn filled(order: &Order, lots: i64) -> Effect {
     apply(order, vec![fill], VenueOrderState::Working)
 }
 
-fn apply(order: &Order, fills: Vec<Fill>, state: VenueOrderState) -> Effect {
+fn apply(order: &Order, fills: Vec<Fill>, state: VenueOrderState) -> OrderUpdate {
     let report = VenueReport {
         broker_order_id: None,
         fills,
@@ -223,20 +207,20 @@ fn apply(order: &Order, fills: Vec<Fill>, state: VenueOrderState) -> Effect {
 }
 
 /// Returns the order after its venue has cancelled it.
-pub fn cancelled(order: &Order) -> Effect {
+pub fn cancelled(order: &Order) -> OrderUpdate {
     let reason = Reason::new(ReasonCode::CancelRequested, "asked for");
     apply(order, vec![], VenueOrderState::Cancelled(reason))
 }
 
 /// Returns the order after a report.
-pub fn applied(order: &Order, report: &VenueReport) -> Effect {
+pub fn applied(order: &Order, report: &VenueReport) -> OrderUpdate {
     let update = order.apply_report(report, &CurrencyRates::default(), Timestamp::now());
     let mut update = update.unwrap();
-    let base = update.order.settlement_id.replace(Uuid::now_v7());
-    Effect { update, base }
+    update.order.settle_as(Uuid::now_v7());
+    update
 }
 
-pub fn settlement(applied: &Effect) -> SettleRequest {
+pub fn settlement(applied: &OrderUpdate) -> SettleRequest {
     SettleRequest {
         event_document: body(&applied.order, applied.deltas).into(),
         order: applied.order.clone(),
@@ -247,7 +231,6 @@ pub fn settlement(applied: &Effect) -> SettleRequest {
         lease: None,
         deadline: None,
         settlement_id: applied.order.settlement_id.unwrap(),
-        base_settlement_id: applied.base,
     }
 }
 
@@ -666,10 +649,9 @@ async fn event_is_replayed_once_for_the_first_order_of_its_id() {
 }
 
 /// Returns an order after a fill that is booked on a day.
-fn filled_on(order: &Order, lots: i64, date: TradingDate) -> Effect {
+fn filled_on(order: &Order, lots: i64, date: TradingDate) -> OrderUpdate {
     let mut applied = filled(order, lots);
-    let deltas = applied.deltas;
-    applied.update.order.book_on(date, &deltas).unwrap();
+    applied.order.book_on(date, &applied.deltas).unwrap();
     applied
 }
 
@@ -680,7 +662,7 @@ async fn void_order_is_undone_on_each_day_that_it_was_booked_on() {
     let (claim, _) = claimed(&rig, &store, 30).await;
     let today = claim.reservation.trading_date;
     let tomorrow = TradingDate::parse("2100-01-02").unwrap();
-    let settle = async |applied: &Effect, booked_on: TradingDate| {
+    let settle = async |applied: &OrderUpdate, booked_on: TradingDate| {
         let settled = store
             .settle(SettleRequest {
                 booked_on,

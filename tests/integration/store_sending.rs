@@ -230,7 +230,7 @@ async fn unknown(rig: &Rig, store: &Store) -> Order {
     };
     let applied = applied(&order, &report);
     store.settle(settlement(&applied)).await.unwrap();
-    applied.order.clone()
+    applied.order
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -432,9 +432,7 @@ async fn event_replaces_only_what_came_later_when_it_is_replaced() {
         sequence: 11,
     };
     store.mark_journaled(mark).await.unwrap();
-    let stored = ConflictingOrder {
-        order: booked.order.clone(),
-    };
+    let stored = ConflictingOrder { order: booked.order };
     let replaced = store.replay_orders_with_conflicts(None, &replay, Some(&stored)).await;
     assert_eq!(replaced, Ok((0, vec![])), "by now the first is known to be the first");
     let record = store.read_order(&key(&first)).await.unwrap().unwrap();

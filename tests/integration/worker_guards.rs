@@ -267,7 +267,7 @@ async fn book_behind(proxy: &Proxy, rig: &mut Rig) -> (StorePaperBook, Placement
     rig.settings.redis.response_timeout_ms = 200;
     let store = ready_store(rig).await;
     let (order, lease) = claimed(rig, &store, 100).await;
-    let fills = filled(&order, 100).order.fills.clone();
+    let fills = filled(&order, 100).order.fills;
     let placement = Placement {
         reference_price: order.price.unwrap(),
         order,

@@ -33,7 +33,7 @@ const PROJECTION_VERSION: u32 = 1;
 /// |---|---|
 /// | `watermarks` | per stream: its creation time (µs), the last sequence that is applied, and when the stream stored that entry (µs) |
 /// | `skipped` | journal entries that are missing, or that `version` of the program could not read |
-/// | `orders` | every order, by its place among the orders, from 0; `id` is the sequence of its first entry; times in µs since 1970, numbers as exact texts, `tags` and `reason` as JSON; `is_released` is 1 while the order is known only by a submission that was released, `claim` is the claim of its last submission |
+/// | `orders` | every order, by its place among the orders, from 0; `id` is the sequence of its first entry; times in µs since 1970, numbers as exact texts, `tags` and `reason` as JSON; `is_released` is 1 while the order is known only by a submission that was released, `claim` is the claim of its last submission, `settlement` the end of the id of the settlement that made `version` |
 /// | `executions` | every fill, by its place among the fills, from 0; `id` is the sequence of its entry × 4096 + its index there |
 /// | `tags`, `tag_orders` | each tag in lower case, how many orders have it, and which |
 /// | `notes` | the notes that `orders` includes |

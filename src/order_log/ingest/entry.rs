@@ -2,11 +2,13 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::bus::stream_entry::StoredEntry;
 use crate::bus::subjects;
 use crate::domain::decimal::Decimal;
 use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
+use crate::domain::settlement_end::SettlementEnd;
 use crate::domain::time::Timestamp;
 use crate::domain::venue_report::DueAction;
 use crate::wire::adjustment::AdjustmentEvent;
@@ -85,9 +87,13 @@ pub(in crate::order_log) struct LoggedReport {
     pub(in crate::order_log) settlement: Option<LoggedSettlement>,
 }
 
-/// The part of a settlement that positions are computed from.
+/// The part of a settlement that says which effect it is, and that positions are computed from.
 #[derive(Debug, Deserialize)]
 pub(in crate::order_log) struct LoggedSettlement {
+    #[serde(default)]
+    id: Option<Uuid>,
+    #[serde(default)]
+    builds_on: Option<Uuid>,
     pub(in crate::order_log) lot_size: Decimal,
     pub(in crate::order_log) base_rate: Decimal,
     #[serde(default)]
@@ -116,6 +122,16 @@ pub(in crate::order_log) struct LoggedSubmission {
 }
 
 impl LoggedReport {
+    /// Returns the settlement that made this version.
+    pub(in crate::order_log) fn settlement_end(&self) -> SettlementEnd {
+        SettlementEnd::of(self.settlement.as_ref().and_then(|settlement| settlement.id))
+    }
+
+    /// Returns the id of the settlement that made the version before.
+    pub(in crate::order_log) fn builds_on(&self) -> Option<Uuid> {
+        self.settlement.as_ref()?.builds_on
+    }
+
     /// Returns when the order expires; `None` if it does not.
     pub(in crate::order_log) fn expires_at(&self) -> Option<Timestamp> {
         let due = self.settlement.as_ref()?.due.as_ref()?;

@@ -1,7 +1,7 @@
 //! The projection: turns journal entries into rows, each entry once and in the journal's order, also when it is redelivered.
 //!
 //! The rules are those of every consumer of the journal: an order's highest version counts; of two orders for one client
-//! order id, and of two reports of one version, the first counts; an order that is known only by its submission is
+//! order id, and of two reports of one version, the first counts, and what builds on the other does not; an order that is known only by its submission is
 //! `unknown`.
 
 use rusqlite::Connection;
@@ -10,6 +10,7 @@ use crate::domain::claim_state::ClaimState;
 use crate::domain::decimal::Decimal;
 use crate::domain::order_key::MIN_ID_RETENTION;
 use crate::domain::order_terms::{Mode, OrderStatus};
+use crate::domain::settlement_end::SettlementEnd;
 use crate::domain::time::Timestamp;
 use crate::order_log::index::{IndexChange, MAX_ROWS};
 use crate::order_log::ingest::entry::{LoggedReport, LoggedSubmission, OrderLogEvent, StreamEntry};
@@ -79,6 +80,15 @@ impl Projection<'_> {
     fn apply_report(&mut self, entry: &StreamEntry, report: &LoggedReport) -> rusqlite::Result<()> {
         let known = match orders::find(self.connection, &report.order_id)? {
             Some(known) if report.version <= known.version => return Ok(()),
+            Some(known) if known.version > 0 && !known.settlement.is_base_of(report.builds_on()) => {
+                tracing::warn!(
+                    order_id = report.order_id,
+                    version = report.version,
+                    sequence = entry.sequence,
+                    "ignoring an effect: it builds on another one than the first of its version on the journal"
+                );
+                return Ok(());
+            }
             Some(known) => {
                 self.update_order(entry, report, &known)?;
                 known
@@ -169,6 +179,7 @@ impl Projection<'_> {
         Ok(Some(ProjectedOrder {
             ordinal,
             version: 0,
+            settlement: SettlementEnd::default(),
             status,
             is_released: false,
             claim: None,

@@ -10,6 +10,7 @@ use rusqlite::types::Null;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::domain::order_terms::OrderStatus;
+use crate::domain::settlement_end::SettlementEnd;
 use crate::domain::time::Timestamp;
 use crate::order_log::database::columns::{RowStatement, Selection, columns};
 use crate::order_log::database::sql_types::{DomainColumn, JsonColumn};
@@ -59,6 +60,7 @@ columns! {
         CreatedAt: "created_at" "INTEGER NOT NULL", Keep = DomainColumn(order.stored_at);
         Mode: "mode" "TEXT NOT NULL", Keep = DomainColumn(order.report.mode);
         Version: "version" "INTEGER NOT NULL", Replace = order.report.version;
+        Settlement: "settlement" "INTEGER NOT NULL", Replace = order.report.settlement_end().0;
         FillsTotal: "fills_total" "INTEGER NOT NULL", Replace = order.report.fills_total;
         Tags: "tags" "TEXT NOT NULL", Keep = JsonColumn(&order.report.tags);
         Reason: "reason" "TEXT", Replace = order.report.reason.as_ref().map(|reason| reason.get());
@@ -97,6 +99,8 @@ pub(in crate::order_log) struct ProjectedOrder {
     pub(in crate::order_log) ordinal: u32,
     /// The version of the last report; 0 before the first.
     pub(in crate::order_log) version: u32,
+    /// The settlement that made that version.
+    pub(in crate::order_log) settlement: SettlementEnd,
     /// The order's status.
     pub(in crate::order_log) status: OrderStatus,
     /// Whether the order is known only by a submission that was released.
@@ -121,6 +125,7 @@ impl ProjectedOrder {
 const PROJECTED: Selection<OrderColumn> = Selection::new(&[
     OrderColumn::Ordinal,
     OrderColumn::Version,
+    OrderColumn::Settlement,
     OrderColumn::Status,
     OrderColumn::IsReleased,
     OrderColumn::Claim,
@@ -142,6 +147,7 @@ pub(in crate::order_log) fn find(connection: &Connection, order_id: &str) -> rus
         Ok(ProjectedOrder {
             ordinal: order.get(OrderColumn::Ordinal)?,
             version: order.get(OrderColumn::Version)?,
+            settlement: SettlementEnd(order.get(OrderColumn::Settlement)?),
             status: order.get_domain(OrderColumn::Status)?,
             is_released: order.get(OrderColumn::IsReleased)?,
             claim: order.get(OrderColumn::Claim)?,

@@ -293,8 +293,8 @@ fn compare_entries(
         ("version", wanted.version().to_string(), found.version().to_string()),
         (
             "settlement",
-            wanted.settlement_end().to_string(),
-            found.settlement_end().to_string(),
+            wanted.settlement_end().0.to_string(),
+            found.settlement_end().0.to_string(),
         ),
     ] {
         if of_journal != stored {

@@ -18,11 +18,14 @@ for at = 2, #ARGV do
   if not known[1] then
     local entry = recall(name, bits)
     local e = entry and read_entry(entry)
-    if e and is_entry_of(e, order_id) then known = {e.stage, e.version, e.version, order_id} end
+    if e and is_entry_of(e, order_id) then
+      local is_other = version == e.version and settlement ~= '' and e.settlement ~= 0 and e.settlement ~= end_of(settlement)
+      known = {e.stage, e.version, e.version, order_id, nil, is_other and 'another' or settlement}
+    end
   end
   local stage, latest, marked, first = known[1], tonumber(known[2]), tonumber(known[3]), known[5]
   local is_known = stage and known[4] == order_id and version <= latest
-  if is_known and version > marked and settlement ~= '' then
+  if is_known and (version > marked or version == latest) and settlement ~= '' then
     local id = version == latest and known[6] or settlement_of(record, version, latest)
     is_known = not id or id == settlement
   end

@@ -10,11 +10,12 @@
 --         ttl of a remembered id (ms), never 0: a repeated event must find its order while this replay lasts
 --         w owner, d moves since the version before (from nothing for 1), or false; e where d counts from nothing: the
 --         list of moves that the order's earlier events made on other days
+--         b the settlement that made the version before, where it is known
 --         u where it came first and something else stands in its place: that order's id o and version v, open set op,
 --         due set du, its owner w and d, the list of moves that undo on each day what it moved then; d and e above then
 --         count from nothing. What stands there is read again: it may have been marked as journaled, and as the first.
--- Returns {'replayed', how many changed something, index of each event that came before what stands in its place, from
---         0}. An event the store has settled already only counts as journaled.
+-- Returns {'replayed', how many changed something, index of each event that came before what stands in its place, or builds
+--         on another effect than what stands there, from 0}. An event the store has settled already only counts as journaled.
 local bad = stale()
 if bad then return bad end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
@@ -25,6 +26,13 @@ local function is_later(known, c, first)
   local journaled = tonumber(known[3])
   if known[4] ~= c.o then return journaled == 0 or first and c.q < tonumber(first) end
   return c.v > journaled or c.q < tonumber(known[6] or '0')
+end
+
+-- Whether the newest version of an order, or what is remembered of it, was made by this settlement, as far as is known.
+local function is_base(record, e, version, settlement)
+  if e then return e.settlement == 0 or e.settlement == end_of(settlement) end
+  local made_by = newest_settlement(record, version)
+  return not made_by or made_by == settlement
 end
 
 for at = 3, #ARGV, 2 do
@@ -74,6 +82,9 @@ for at = 3, #ARGV, 2 do
         redis.call('HDEL', record, 'p:' .. c.v)
       end
     end
+  elseif c.b and version > 0 and known[4] == c.o and not is_base(record, e, version, c.b) then
+    -- It builds on another effect than what stands here.
+    conflicts[#conflicts + 1] = tostring((at - 3) / 2)
   else
     -- The first report tells its moves from nothing; what the order holds by its submission is given back.
     if version == 0 then undo_reserved(record, c.w) end

@@ -129,9 +129,6 @@ pub struct ImmediateEffect {
     pub deadline: Timestamp,
     /// The settlement's own id, by which a repeated request is recognised.
     pub settlement_id: Uuid,
-    /// The id of the settlement that made the version before; `None` for an order's first report. The store may hold another
-    /// effect of that version.
-    pub base_settlement_id: Option<Uuid>,
     /// A moment before the effect was booked.
     pub prepared_at: Instant,
 }

@@ -77,7 +77,7 @@ struct EffectFields {
     /// The version that the effect builds on.
     base_version: u32,
     /// The settlement that made that version; empty for an order's first report.
-    base_settlement_id: String,
+    builds_on: String,
 }
 
 /// The arguments of one request: its command, and its document in two parts, between which the script inserts readings.
@@ -247,7 +247,7 @@ fn encode_effect(effect: &ImmediateEffect, keys: &mut KeyTable) -> EffectFields 
         due_at_ms: due_at_ms(order),
         only_reduces: effect.only_reduces,
         base_version: order.version.saturating_sub(1),
-        base_settlement_id: text_of(effect.base_settlement_id),
+        builds_on: text_of(order.builds_on),
     }
 }
 

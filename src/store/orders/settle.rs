@@ -40,9 +40,6 @@ pub struct SettleRequest {
     pub deadline: Option<Timestamp>,
     /// The settlement's own id, by which a repeated request is recognised.
     pub settlement_id: uuid::Uuid,
-    /// The id of the settlement that made the version before; `None` for an order's first report. The store may hold another
-    /// effect of that version.
-    pub base_settlement_id: Option<uuid::Uuid>,
 }
 
 /// The losses that a settlement is compared with, in millionths of the base currency: each is the loss of a view without
@@ -163,7 +160,7 @@ fn encode_settle(request: &SettleRequest, keys: &mut KeyTable) -> Result<FieldLi
     command.append(&encode_watch(request.watch))?;
     let latest = order.latest_replace();
     let is_replacing = latest.is_some_and(|replace| replace.state == ReplaceState::Pending);
-    command.append(&(is_replacing, text_of(request.base_settlement_id)))?;
+    command.append(&(is_replacing, text_of(order.builds_on)))?;
     Ok(command)
 }
 

@@ -11,13 +11,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use crate::domain::claim_state::ClaimState;
 use crate::domain::id::{AccountId, AdjustmentId, OrderId};
 use crate::domain::order::Order;
 use crate::domain::order_key::{MIN_ID_RETENTION, OrderKey};
 use crate::domain::settlement::{SumDeltas, SumScope};
+use crate::domain::settlement_end::SettlementEnd;
 use crate::domain::sum_ledger::{SumLedger, SumMoves};
 use crate::domain::time::Timestamp;
 use crate::store::control::dead_man_switches::JournaledSwitchEvent;
@@ -80,8 +80,6 @@ pub struct FoldProgress {
 pub struct ReportContext {
     /// When the stream stored it.
     pub stored_at: Timestamp,
-    /// The id of the settlement that it reports.
-    pub settlement_id: Option<Uuid>,
     /// For how long its order is remembered once it has ended.
     pub retention: Duration,
     /// Whether the order lives at a venue outside the store.
@@ -93,6 +91,8 @@ struct KnownEvents {
     order_id: OrderId,
     /// The version of its latest report; 0 before the first.
     version: u32,
+    /// The settlement that made that version.
+    settlement: SettlementEnd,
     sequence: u64,
     first_sequence: u64,
     is_released: bool,
@@ -120,6 +120,8 @@ pub enum FoldedReport {
     Ignored,
     /// It counts in place of this order of the same id, which was only submitted.
     ReplacesSubmission(OrderId),
+    /// It builds on another effect than the order's last one here, and does not count.
+    BuildsOnVoid,
     /// This order of the same id was submitted to a venue, and both may be there: the report does not count.
     ConflictsWithSubmission(OrderId),
 }
@@ -168,6 +170,8 @@ impl FoldedState {
                 }
             } else if order.version <= known.version {
                 return FoldedReport::Ignored;
+            } else if known.version > 0 && !known.settlement.is_base_of(order.builds_on) {
+                return FoldedReport::BuildsOnVoid;
             } else {
                 (first_sequence, version) = (known.first_sequence, known.version);
             }
@@ -206,6 +210,7 @@ impl FoldedState {
                 order_id: order.order_id.clone(),
                 content: order.content_hash.digest(),
                 version: order.version,
+                settlement: SettlementEnd::of(order.settlement_id),
                 sequence: event.sequence,
                 first_sequence,
                 since: order.updated_at.max(context.stored_at),
@@ -226,7 +231,7 @@ impl FoldedState {
             version: order.version,
             sequence: event.sequence,
             first_sequence,
-            settlement_id: context.settlement_id,
+            settlement_id: order.settlement_id,
         });
         if own_id.is_some() {
             self.foreign_ids.remove(&key);
@@ -243,6 +248,7 @@ impl FoldedState {
             return Some(KnownEvents {
                 order_id: order.order_id.clone(),
                 version: order.version,
+                settlement: order.settlement,
                 sequence: order.sequence,
                 first_sequence: order.first_sequence,
                 is_released: matches!(order.stage, FoldedStage::Released(_)),
@@ -254,6 +260,7 @@ impl FoldedState {
         Some(KnownEvents {
             order_id: foreign.or_else(|| remembered.order_id(*key))?,
             version: remembered.version(),
+            settlement: remembered.settlement_end(),
             sequence: remembered.sequence(),
             first_sequence: remembered.first_sequence(),
             is_released: false,
@@ -322,6 +329,7 @@ impl FoldedState {
             order_id: order.order_id.clone(),
             content: order.content_hash.digest(),
             version: 0,
+            settlement: SettlementEnd::default(),
             sequence: event.sequence,
             first_sequence: 0,
             since: order.updated_at.max(stored_at),

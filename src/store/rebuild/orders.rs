@@ -35,11 +35,14 @@ pub struct OrderReplay {
 
 impl OrderReplay {
     /// Returns the event with everything that its order has moved so far, each part on its day: for an order of which the
-    /// store has nothing. Returns `None` where a sum leaves the exact range.
+    /// store has nothing, or nothing that it builds on. Returns `None` where a sum leaves the exact range.
     pub fn from_nothing(&self) -> Option<Self> {
+        let mut order = self.order.clone();
+        order.builds_on = None;
         Some(Self {
-            deltas: self.order.latest_day_deltas()?,
-            earlier_days: self.order.earlier_days.clone(),
+            deltas: order.latest_day_deltas()?,
+            earlier_days: order.earlier_days.clone(),
+            order,
             ..self.clone()
         })
     }
@@ -100,6 +103,8 @@ struct ReplayCommand<'a> {
     deltas: MovesArgument,
     #[serde(rename = "e", skip_serializing_if = "Vec::is_empty")]
     earlier_days: Vec<EncodedMoves>,
+    #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
+    builds_on: Option<String>,
     #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
     undo: Option<UndoArguments>,
 }
@@ -212,6 +217,7 @@ fn encode_replay<'a>(event: &'a OrderReplay, keys: &mut KeyTable, retention_ms: 
         owner: keys.owner(&scope),
         deltas,
         earlier_days: encode_days(&scope, &event.earlier_days),
+        builds_on: order.builds_on.map(|id| id.to_string()),
         undo: None,
     }
 }

@@ -81,7 +81,7 @@ impl PreparedEffect {
         let watch = (deltas.fill_result != 0).then_some(basis.losses);
         let (booked_on, settlement_id) = (settler.booking_date(), Uuid::now_v7());
         order.book_on(booked_on, &deltas).ok_or_else(inexact)?;
-        let base_settlement_id = order.settlement_id.replace(settlement_id);
+        order.settle_as(settlement_id);
         let deltas = sum_deltas(basis.reserved, &deltas)?;
         let figures = basis.figures;
         let report = build_settled_report(&order, deltas, booked_on, epoch, figures, Some(settlement_id));
@@ -97,7 +97,6 @@ impl PreparedEffect {
             watch,
             deadline: basis.deadline,
             settlement_id,
-            base_settlement_id,
             prepared_at: Instant::now(),
         };
         Ok(Self {

@@ -349,7 +349,7 @@ async fn book_effect(
     let epoch = settler.active_epoch()?;
     let journaled_deltas = sum_deltas(reserved, &deltas)?;
     let (settlement_id, prepared_at) = (Uuid::now_v7(), Instant::now());
-    let base_settlement_id = order.settlement_id.replace(settlement_id);
+    order.settle_as(settlement_id);
     let watch = if deltas.fill_result == 0 {
         None
     } else {
@@ -367,7 +367,6 @@ async fn book_effect(
         lease: fence.lease,
         deadline: fence.deadline,
         settlement_id,
-        base_settlement_id,
     });
     let BookedSettlement {
         mut pending_events,

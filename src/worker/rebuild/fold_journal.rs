@@ -267,11 +267,10 @@ pub async fn apply_entry(
         DecodedEvent::Order(item, epoch) => {
             state.progress.newest_epoch = state.progress.newest_epoch.max(epoch);
             match *item {
-                ReplayItem::Report(mut report, settlement_id) => {
+                ReplayItem::Report(mut report) => {
                     include_lost_versions(source, state, &mut report).await?;
                     let context = ReportContext {
                         stored_at,
-                        settlement_id,
                         retention: source.retention,
                         is_at_venue: source.places.is_at_venue(&report.order),
                     };
@@ -331,6 +330,10 @@ fn inexact_sums(order: &Order) -> StoreRebuildError {
 fn log_conflict(order: &Order, folded: FoldedReport) {
     match folded {
         FoldedReport::Applied | FoldedReport::Ignored => {}
+        FoldedReport::BuildsOnVoid => tracing::error!(
+            order_id = %order.order_id, version = order.version,
+            "an effect builds on another one than the first of its version on the journal, and is void: compare with the venue"
+        ),
         FoldedReport::ReplacesSubmission(stored) => tracing::error!(
             first = %order.order_id, %stored,
             "two orders have one id: the one with a report counts, the other is void and its reservation is released"

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use uuid::Uuid;
 
 use crate::bus::connection::BusError;
 use crate::bus::stream_entry::StoredEntry;
@@ -44,8 +43,7 @@ pub(in crate::worker) struct ReplaySummary {
 }
 
 pub(super) enum ReplayItem {
-    /// A report, and the id of its settlement.
-    Report(OrderReplay, Option<Uuid>),
+    Report(OrderReplay),
     Submission(SubmissionReplay),
 }
 
@@ -67,7 +65,7 @@ impl ReplayBatch {
 
     fn push(&mut self, event: ReplayItem) {
         match event {
-            ReplayItem::Report(event, _) => self.reports.push(event),
+            ReplayItem::Report(event) => self.reports.push(event),
             ReplayItem::Submission(event) => self.submissions.push(event),
         }
     }
@@ -109,6 +107,16 @@ pub(in crate::worker) async fn replay_reports(
     Ok(changed)
 }
 
+/// What came of an attempt to replay an event in the place of another.
+enum Attempt {
+    /// It is replayed, or does not count; how many events changed the store.
+    Done(u64),
+    /// The stored record changed in between.
+    Changed,
+    /// It builds on another effect than the one in the store.
+    BuildsOnAnother,
+}
+
 /// Replaces what is stored in an event's place and is later on the journal: another order of the same id, or another
 /// effect of the same version. A rebuild has the same result.
 async fn replace_with_earlier(
@@ -116,71 +124,73 @@ async fn replace_with_earlier(
     target: ReplayTarget<'_>,
     event: &OrderReplay,
 ) -> Result<u64, StoreRebuildError> {
+    let mut builds_on_another = false;
     for _ in 0..MAX_REPLACE_ATTEMPTS {
-        if let Some(changed) = try_replace_with_earlier(router, target, event).await? {
-            return Ok(changed);
-        }
-        // The stored record has changed since it was read: its owner is still working on it.
+        builds_on_another = match try_replace_with_earlier(router, target, event).await? {
+            Attempt::Done(changed) => return Ok(changed),
+            // The stored record's owner is still working on it.
+            Attempt::Changed => false,
+            // The effect that it builds on may be about to be put in its place.
+            Attempt::BuildsOnAnother => true,
+        };
         tokio::time::sleep(REPLACE_RETRY_DELAY).await;
     }
+    let order_id = &event.order.order_id;
+    if builds_on_another {
+        tracing::error!(
+            %order_id,
+            version = event.order.version,
+            "an effect builds on another one than the store has, and is void: compare with the venue, or rebuild the store"
+        );
+        return Ok(0);
+    }
     Err(StoreRebuildError::Journal(format!(
-        "the record in the place of order {} changes faster than it can be replaced; the replay is tried again",
-        event.order.order_id
+        "the record in the place of order {order_id} changes faster than it can be replaced; the replay is tried again"
     )))
 }
 
-/// Replaces the stored record once. Returns how many events changed the store; `None` if the record changed in between.
+/// Replaces the stored record once.
 async fn try_replace_with_earlier(
     router: &Router,
     target: ReplayTarget<'_>,
     event: &OrderReplay,
-) -> Result<Option<u64>, StoreRebuildError> {
-    let without_conflict = |(changed, conflicts): (u64, Vec<usize>)| conflicts.is_empty().then_some(changed);
+) -> Result<Attempt, StoreRebuildError> {
+    let replay = async |event: &OrderReplay, conflicting: Option<&ConflictingOrder>, otherwise: Attempt| {
+        let events = std::slice::from_ref(event);
+        let replayed = router
+            .store
+            .replay_orders_with_conflicts(target.rebuild(), events, conflicting);
+        replayed.await.map(|(changed, conflicts)| match conflicts.is_empty() {
+            true => Attempt::Done(changed),
+            false => otherwise,
+        })
+    };
     let key = event.order.key();
-    let record = target.read_order(router, &key).await?;
-    let events = std::slice::from_ref(event);
-    let Some(record) = record else {
-        return Ok(without_conflict(
-            router
-                .store
-                .replay_orders_with_conflicts(target.rebuild(), events, None)
-                .await?,
-        ));
+    let Some(record) = target.read_order(router, &key).await? else {
+        return Ok(replay(event, None, Attempt::Changed).await?);
     };
     let (first, stored) = (&event.order.order_id, &record.known.order_id);
     if first == stored && record.known.version < event.order.version {
-        // The event's predecessor has just been put in its place.
-        return Ok(without_conflict(
-            router
-                .store
-                .replay_orders_with_conflicts(target.rebuild(), events, None)
-                .await?,
-        ));
+        // The event's predecessor has just been put in its place, or another effect is there.
+        return Ok(replay(event, None, Attempt::BuildsOnAnother).await?);
     }
     if router.places_at_venue(&event.order) {
         tracing::error!(
             %first, %stored,
             "two orders or effects have one id, and both may be at their venue: compare with the venue and adjust the account"
         );
-        return Ok(Some(0));
+        return Ok(Attempt::Done(0));
     }
     if record.known.journaled_version < record.known.version {
         // Only the journal says which of the two came first.
         journal_waiting_events(router, target, &record).await?;
-        let replayed = router
-            .store
-            .replay_orders_with_conflicts(target.rebuild(), events, None);
-        return Ok(without_conflict(replayed.await?));
+        return Ok(replay(event, None, Attempt::Changed).await?);
     }
     let order = load_stored_order(&router.journal_reader, &record).await?;
     let whole = lost_entries::from_nothing(event)?;
     let conflicting = ConflictingOrder { order };
-    let replayed = router
-        .store
-        .replay_orders_with_conflicts(target.rebuild(), &[whole], Some(&conflicting))
-        .await?;
-    let replayed = without_conflict(replayed);
-    if replayed.is_some() {
+    let replayed = replay(&whole, Some(&conflicting), Attempt::Changed).await?;
+    if matches!(replayed, Attempt::Done(_)) {
         tracing::error!(
             %first,
             %stored,
@@ -286,7 +296,7 @@ pub(in crate::worker) async fn replay_range(
             continue;
         };
         replayed.newest_epoch = replayed.newest_epoch.max(epoch);
-        if let (true, ReplayItem::Report(report, _)) = (has_lost_entries, &mut event)
+        if let (true, ReplayItem::Report(report)) = (has_lost_entries, &mut event)
             && report.order.version > 1
         {
             replayed.changed += batch.flush(router, target).await?;
@@ -348,10 +358,7 @@ pub(super) fn item_from_entry(entry: StoredEntry) -> Result<Option<(ReplayItem, 
         let (event, settlement) = event.map_err(|problem| {
             StoreRebuildError::Journal(format!("the journal's entry {}: {problem}", entry.sequence))
         })?;
-        return Ok(Some((
-            ReplayItem::Report(event, settlement.id),
-            settlement.epoch.unwrap_or_default(),
-        )));
+        return Ok(Some((ReplayItem::Report(event), settlement.epoch.unwrap_or_default())));
     }
     let is_released = match subjects::parse_event_kind(&entry.subject) {
         Some(SUBMITTING_EVENT_KIND) => false,

@@ -35,4 +35,6 @@ pub enum Guard {
     FirstSubmission,
     /// What the store lacks of the journal is replayed into it.
     LateEvents,
+    /// An effect is booked and replayed only on the one that it builds on, not on another of the same version.
+    EffectBase,
 }

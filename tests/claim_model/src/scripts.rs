@@ -240,7 +240,8 @@ impl Redis {
             before.retain(|event| event.version < record.version);
             return Reply::Booked(before);
         }
-        let is_built_on = record.version + 1 == report.version && record.settlement == report.base;
+        let is_built_on = record.version + 1 == report.version
+            && (record.settlement == report.base || !rules.is_on(Guard::EffectBase));
         if !is_built_on && is_deduplicated || record.stage == Stage::Denied {
             return Reply::Superseded(record.base());
         }
@@ -345,7 +346,11 @@ impl Redis {
                     remember(record);
                 }
             }
-        } else if record.version > 0 && record.order == report.order && record.settlement != report.base {
+        } else if record.version > 0
+            && record.order == report.order
+            && record.settlement != report.base
+            && rules.is_on(Guard::EffectBase)
+        {
             self.note_missing(sequence);
             self.raise_watermark(sequence);
             return Reply::Unfounded;

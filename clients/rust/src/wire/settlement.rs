@@ -21,6 +21,10 @@ pub struct ReportSettlement {
     /// journal counts. Absent on submissions and denials, which settle nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Uuid>,
+    /// The id of the settlement that made the order's previous version. An event that builds on an effect that does not count
+    /// does not count either. Absent on version 1, and on events from before this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builds_on: Option<Uuid>,
     /// The epoch of the store that the event was settled in. A rebuild of the store begins a higher one.
     pub epoch: i64,
     /// The SHA-256 of the intent's content, in 64 hex digits: a repeated `client_order_id` must have the same.

@@ -8,6 +8,7 @@ use crate::domain::id::{AccountId, AdjustmentId, BrokerId, LeaseToken, OrderId, 
 use crate::domain::order_key::OrderKey;
 use crate::domain::order_terms::Mode;
 use crate::domain::settlement::{SumDeltas, SumScope};
+use crate::domain::settlement_end::SettlementEnd;
 use crate::domain::sum_ledger::{SumHolding, SumLedger};
 use crate::domain::symbol::Symbol;
 use crate::domain::time::{Timestamp, TradingDate};
@@ -56,6 +57,9 @@ enum SnapshotItem {
         first_sequence: u64,
         since_us: i64,
         stage: Box<StageItem>,
+        /// Absent in snapshots from before effects named what they build on.
+        #[serde(default)]
+        settlement: u32,
     },
     Remembered {
         name: String,
@@ -330,6 +334,7 @@ fn order_item(key: &OrderKey, order: &FoldedOrder) -> SnapshotItem {
         first_sequence: order.first_sequence,
         since_us: order.since.as_microseconds(),
         stage: Box::new(stage),
+        settlement: order.settlement.0,
     }
 }
 
@@ -404,6 +409,7 @@ fn parse_order(item: SnapshotItem) -> Option<(OrderKey, FoldedOrder)> {
         first_sequence,
         since_us,
         stage,
+        settlement,
     } = item
     else {
         return None;
@@ -412,6 +418,7 @@ fn parse_order(item: SnapshotItem) -> Option<(OrderKey, FoldedOrder)> {
         order_id: OrderId::new(&order_id).ok()?,
         content: ContentDigest(content),
         version,
+        settlement: SettlementEnd(settlement),
         sequence,
         first_sequence,
         since: Timestamp::from_microseconds(since_us),

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::domain::content_hash::{ContentDigest, ContentHash};
 use crate::domain::id::{AccountId, BrokerId, LeaseToken, OrderId};
 use crate::domain::settlement::{SumDeltas, SumScope};
+use crate::domain::settlement_end::SettlementEnd;
 use crate::domain::time::Timestamp;
 
 /// An order that is open, being sent or released, as its journaled events leave it.
@@ -16,6 +17,8 @@ pub struct FoldedOrder {
     pub content: ContentDigest,
     /// The version of its latest report; 0 before the first.
     pub version: u32,
+    /// The settlement that made that version.
+    pub settlement: SettlementEnd,
     /// The journal sequence of its latest event.
     pub sequence: u64,
     /// The journal sequence of its first report; 0 before it.

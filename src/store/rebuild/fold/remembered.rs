@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::domain::content_hash::ContentDigest;
 use crate::domain::id::OrderId;
 use crate::domain::order_key::OrderKey;
+use crate::domain::settlement_end::SettlementEnd;
 use crate::domain::time::Timestamp;
 
 /// The bytes of an entry, but for the order id that stands behind it where the key is no part of that.
@@ -49,7 +50,7 @@ impl RememberedId {
             .sequence
             .saturating_sub(fields.first_sequence)
             .min(u64::from(u32::MAX));
-        let settlement = fields.settlement_id.map_or(0, |id| id.as_u128() & u128::from(u32::MAX));
+        let SettlementEnd(settlement) = SettlementEnd::of(fields.settlement_id);
         let stage = if fields.is_denied { DENIED } else { ENDED };
         let mut entry = [0; ENTRY_BYTES];
         let (hour, rest) = entry.split_at_mut(3);
@@ -68,7 +69,7 @@ impl RememberedId {
         write_big_endian(version, fields.version.into());
         write_big_endian(sequence, fields.sequence.into());
         write_big_endian(before_bytes, before.into());
-        write_big_endian(settlement_bytes, settlement);
+        write_big_endian(settlement_bytes, settlement.into());
         Self(entry)
     }
 
@@ -131,9 +132,9 @@ impl RememberedId {
         self.sequence().saturating_sub(self.number(33, 4))
     }
 
-    /// Returns the end of the id of the settlement of the last report: 32 bits, 0 where it has none.
-    pub(in crate::store) fn settlement_end(&self) -> u64 {
-        self.number(37, 4)
+    /// Returns the end of the id of the settlement of the last report.
+    pub(in crate::store) fn settlement_end(&self) -> SettlementEnd {
+        SettlementEnd(u32::try_from(self.number(37, 4)).unwrap_or(u32::MAX))
     }
 
     fn hour(&self) -> u64 {
