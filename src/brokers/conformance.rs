@@ -2,7 +2,7 @@
 //!
 //! A [`ConformanceHarness`] provides the adapter, claimed orders, and faults; [`run_suite`] creates one for every numbered
 //! case. Cases about the moment of booking apply to adapters with effects in the store ([`Effects::InStore`]), all others to
-//! every adapter.
+//! every adapter. [`under_faults`] runs the suite's scenarios at a venue that fails on purpose.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -22,8 +22,10 @@ mod admission;
 mod assertions;
 mod cancel;
 mod due;
+mod laws;
 mod placement;
 mod replace;
+pub mod under_faults;
 
 /// The error of a harness that could not arrange something; it fails the case.
 pub type HarnessResult<T> = Result<T, String>;

@@ -68,7 +68,8 @@ pub(super) fn check_booked(booked: BookedEffect) -> HarnessResult<Order> {
     Ok(booked.order)
 }
 
-fn apply_report(before: &Order, report: &VenueReport) -> HarnessResult<Order> {
+/// Returns an order after a report that has news of it.
+pub(super) fn apply_report(before: &Order, report: &VenueReport) -> HarnessResult<Order> {
     let applied = before.apply_report(report, &CurrencyRates::default(), Timestamp::now());
     applied
         .map(|applied| applied.order)

@@ -1,7 +1,9 @@
 //! Cases of replaces: what becomes of an open order that gets new terms.
 
 use crate::brokers::adapter::{BrokerAdapter, InquiryOutcome, NotSentReason, ReplaceCallOutcome};
-use crate::brokers::conformance::assertions::{cancel_and_check, check_quantities, check_unchanged, ensure};
+use crate::brokers::conformance::assertions::{
+    apply_report, cancel_and_check, check_quantities, check_unchanged, ensure,
+};
 use crate::brokers::conformance::{
     CaseTerms, CaseVerdict, ConformanceCase, ConformanceHarness, HarnessResult, VenueFault, VenueLeg,
     has_effects_at_venue, has_effects_in_store, unexpected_outcome,
@@ -14,7 +16,6 @@ use crate::domain::order_terms::{OrderType, TimeInForce};
 use crate::domain::quantity::{Price, Quantity};
 use crate::domain::replace::{ReplaceMethod, ReplaceOutcome, ReplaceState, ReplaceTerms};
 use crate::domain::time::Timestamp;
-use crate::domain::venue_report::VenueReport;
 
 /// The quantity of the cases' orders, in lots.
 const LOTS: i64 = 100;
@@ -90,13 +91,19 @@ async fn open_and_change<H: ConformanceHarness>(
     ensure(order.status.is_some() && !order.is_terminal(), || {
         format!("the harness opened an order that is {:?}", order.status)
     })?;
+    let terms = new_terms(&order, method)?;
+    Ok((order, terms))
+}
+
+/// Returns terms that change an order: a smaller quantity, or else a lower price.
+pub(super) fn new_terms(order: &Order, method: ReplaceMethod) -> HarnessResult<ReplaceTerms> {
     let price = order.price.ok_or("the harness opened an order without a price")?;
     let lower = price.decimal().checked_sub(Decimal::from(PRICE_STEP));
     let lower = lower.and_then(|lower| Price::new(lower).ok()).ok_or("no lower price")?;
     let lot = order.reservation.lot_size;
     let smaller = order.quantity.decimal().checked_sub(lot);
     let smaller = smaller.and_then(|smaller| Quantity::new(smaller).ok());
-    let terms = ReplaceTerms {
+    Ok(ReplaceTerms {
         replace_id: ReplaceId::generate(),
         price: if method == ReplaceMethod::Amend { price } else { lower },
         quantity: match method {
@@ -106,8 +113,7 @@ async fn open_and_change<H: ConformanceHarness>(
         method,
         mark: None,
         requested_at: Timestamp::now(),
-    };
-    Ok((order, terms))
+    })
 }
 
 /// Opens an order, and returns it with a pending replace.
@@ -117,19 +123,12 @@ async fn open_pending<H: ConformanceHarness>(harness: &H, method: ReplaceMethod)
     begun.map(|begun| begun.order).map_err(|error| error.to_string())
 }
 
-fn apply(order: &Order, report: &VenueReport) -> HarnessResult<Order> {
-    let applied = order.apply_report(report, &CurrencyRates::default(), Timestamp::now());
-    applied
-        .map(|applied| applied.order)
-        .map_err(|error| format!("the report cannot be applied: {error}"))
-}
-
 /// Takes a step of a replace, and returns the order after what the venue reports.
 async fn step<H: ConformanceHarness>(harness: &H, pending: &Order) -> HarnessResult<Order> {
     match harness.adapter().replace(pending.clone()).await {
         ReplaceCallOutcome::Reported(reports) => reports
             .iter()
-            .try_fold(pending.clone(), |order, report| apply(&order, report)),
+            .try_fold(pending.clone(), |order, report| apply_report(&order, report)),
         other => unexpected_outcome("reports of the replace", &other),
     }
 }
@@ -242,7 +241,7 @@ async fn check_cancelled_first<H: ConformanceHarness>(harness: &H) -> CaseVerdic
         format!("after its cancel the replace is {:?}", state(&cancelled))
     })?;
     check_legs(harness, &cancelled, &[]).await?;
-    let announced = apply(
+    let announced = apply_report(
         &cancelled,
         &cancelled.report_of_replace(ReplaceOutcome::Placing(Timestamp::now())),
     )?;
@@ -280,7 +279,7 @@ async fn check_reply_lost<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
             other => return unexpected_outcome("unknown", &other),
         }
         let after = match harness.adapter().inquire(pending.clone()).await {
-            InquiryOutcome::Reported(report) => apply(&pending, &report)?,
+            InquiryOutcome::Reported(report) => apply_report(&pending, &report)?,
             other => return unexpected_outcome("a report of the new leg", &other),
         };
         check_done(harness, &pending, &after).await?;
@@ -302,7 +301,7 @@ async fn check_ended<H: ConformanceHarness>(harness: &H) -> CaseVerdict {
         let after = match harness.adapter().replace(pending.clone()).await {
             ReplaceCallOutcome::Reported(reports) => reports
                 .iter()
-                .try_fold(pending, |order, report| apply(&order, report))?,
+                .try_fold(pending, |order, report| apply_report(&order, report))?,
             ReplaceCallOutcome::OutcomeUnknown(_) => pending,
             other => return unexpected_outcome("a refusal or unknown", &other),
         };

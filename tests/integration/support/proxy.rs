@@ -79,6 +79,11 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("a port for the proxy");
+        Self::start_on(listener, target)
+    }
+
+    /// Starts a proxy in front of `target` that accepts from a listener.
+    pub fn start_on(listener: TcpListener, target: SocketAddr) -> Self {
         let address = listener.local_addr().expect("the proxy's address");
         let (faults, _) = watch::channel(Faults::default());
         let accepted = Arc::new(AtomicUsize::new(0));
