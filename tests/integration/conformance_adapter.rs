@@ -36,6 +36,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(2);
 pub enum AdapterFlaw {
     /// A placement is reported as rejected.
     UnknownIsRejected,
+    /// A placement without a reply in time is reported as rejected.
+    LateIsRejected,
     /// A placement is reported as not sent.
     UnknownIsNotSent,
     /// A placement is reported as acknowledged, without a fill.
@@ -151,7 +153,10 @@ impl BrokerAdapter for TestedAdapter {
         let outcome = self.spot.place(placement).await;
         self.line.restore().await;
         match outcome {
-            PlaceOutcome::OutcomeUnknown(text) if self.has(AdapterFlaw::UnknownIsRejected) => {
+            PlaceOutcome::OutcomeUnknown(text)
+                if self.has(AdapterFlaw::UnknownIsRejected)
+                    || (self.has(AdapterFlaw::LateIsRejected) && text.contains("no reply within")) =>
+            {
                 PlaceOutcome::Rejected(Reason::new(ReasonCode::BrokerRejected, text))
             }
             PlaceOutcome::OutcomeUnknown(text) if self.has(AdapterFlaw::UnknownIsNotSent) => {

@@ -459,4 +459,4 @@ impl FaultyHarness for ExchangeHarness {
 
 /// How long after a request it may take effect at the exchange, or its order be hidden from queries: more than every delay
 /// that the tests ask for.
-pub const LATEST_EFFECT: Duration = Duration::from_millis(1_500);
+pub const LATEST_EFFECT: Duration = Duration::from_millis(2_000);

@@ -216,3 +216,7 @@ fn executions_of(held: &[HeldLeg]) -> BTreeSet<&str> {
     let executions = held.iter().flat_map(|leg| &leg.executions);
     executions.map(|one| one.exec_id.as_str()).collect()
 }
+
+#[cfg(test)]
+#[path = "laws_tests.rs"]
+mod tests;

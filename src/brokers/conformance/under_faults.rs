@@ -359,10 +359,12 @@ impl TrackedOrder {
         }
     }
 
-    async fn inquire<H: FaultyHarness>(&mut self, harness: &H) -> HarnessResult<InquiryOutcome> {
+    /// Asks the venue about the order. Returns the reply, and what the venue held after it.
+    async fn inquire<H: FaultyHarness>(&mut self, harness: &H) -> HarnessResult<(InquiryOutcome, Vec<HeldLeg>)> {
         let outcome = harness.adapter().inquire(self.order.clone()).await;
-        self.order = laws::check_inquired(&self.order, &outcome, &self.held(harness).await?)?;
-        Ok(outcome)
+        let held = self.held(harness).await?;
+        self.order = laws::check_inquired(&self.order, &outcome, &held)?;
+        Ok((outcome, held))
     }
 
     /// Asks the venue until the order agrees with it. "Not found" concludes as for a worker: once the request can no longer
@@ -377,17 +379,17 @@ impl TrackedOrder {
         let deadline = conclusive_at.max(Instant::now()) + AGREEMENT_TIME;
         loop {
             let is_conclusive = Instant::now() >= conclusive_at;
-            let outcome = self.inquire(harness).await?;
+            let (outcome, held) = self.inquire(harness).await?;
             if outcome == InquiryOutcome::NotFound && is_conclusive {
                 if self.order.open_replace().is_some() {
                     let reason = Reason::new(ReasonCode::NotReplaced, "the venue does not have the new terms");
                     let outcome = ReplaceOutcome::NotReplaced(reason);
                     self.order = apply_report(&self.order, &self.order.report_of_replace(outcome))?;
                 } else if self.order.status.is_none() {
-                    return laws::check_not_held(&self.held(harness).await?);
+                    return laws::check_not_held(&held);
                 }
             }
-            match laws::check_agreement(&self.order, &self.held(harness).await?) {
+            match laws::check_agreement(&self.order, &held) {
                 Ok(()) => return Ok(()),
                 Err(detail) if Instant::now() >= deadline => return Err(format!("{detail}; inquired: {outcome:?}")),
                 Err(_) => sleep(ATTEMPT_INTERVAL).await,
