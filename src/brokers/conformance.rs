@@ -22,6 +22,7 @@ mod admission;
 mod assertions;
 mod cancel;
 mod due;
+pub mod held_leg;
 mod laws;
 mod placement;
 mod replace;

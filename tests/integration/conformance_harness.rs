@@ -21,7 +21,8 @@ use order_router::brokers::binance::session::VenueSession;
 use order_router::brokers::binance::settings::{BinanceSettings, TimeLimits, VenueUrls};
 use order_router::brokers::binance::transport::venue_stream::tls_with_roots;
 use order_router::brokers::binance::{maintenance, reconciliation, user_stream};
-use order_router::brokers::conformance::under_faults::{FaultyHarness, HeldLeg};
+use order_router::brokers::conformance::held_leg::HeldLeg;
+use order_router::brokers::conformance::under_faults::FaultyHarness;
 use order_router::brokers::conformance::{
     CaseTerms, ConformanceHarness, HarnessResult, PlacementDeadline, VenueFault, VenueLeg,
 };

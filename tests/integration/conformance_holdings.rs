@@ -1,6 +1,6 @@
 //! What the local exchange holds of an order, as its control endpoints list it.
 
-use order_router::brokers::conformance::under_faults::{HeldExecution, HeldLeg, HeldState};
+use order_router::brokers::conformance::held_leg::{HeldExecution, HeldLeg, HeldState};
 use order_router::brokers::conformance::{HarnessResult, VenueLeg};
 use order_router::domain::decimal::Decimal;
 use order_router::domain::id::OrderId;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::brokers::adapter::{CancelOutcome, InquiryOutcome, PlaceOutcome, ReplaceCallOutcome, VenueAcknowledgement};
 use crate::brokers::conformance::assertions::{apply_report, check_quantities, ensure};
-use crate::brokers::conformance::under_faults::{HeldLeg, HeldState};
+use crate::brokers::conformance::held_leg::{HeldLeg, HeldState};
 use crate::brokers::conformance::{CaseVerdict, HarnessResult, unexpected_outcome};
 use crate::domain::decimal::Decimal;
 use crate::domain::leg::LegNumber;

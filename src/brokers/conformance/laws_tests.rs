@@ -1,5 +1,5 @@
 use super::*;
-use crate::brokers::conformance::under_faults::HeldExecution;
+use crate::brokers::conformance::held_leg::HeldExecution;
 use crate::brokers::memory_book::fixtures;
 use crate::domain::order_terms::{Side, TimeInForce};
 use crate::domain::reason::{Reason, ReasonCode};
@@ -40,7 +40,10 @@ fn report(state: VenueOrderState) -> VenueReport {
 }
 
 fn cancelled() -> VenueReport {
-    report(VenueOrderState::Cancelled(Reason::new(ReasonCode::CancelRequested, "done")))
+    report(VenueOrderState::Cancelled(Reason::new(
+        ReasonCode::CancelRequested,
+        "done",
+    )))
 }
 
 #[test]
@@ -76,7 +79,11 @@ fn an_acknowledged_order_has_its_own_terms_at_the_venue() {
         (other(|leg| leg.time_in_force = TimeInForce::Ioc), false),
         (other(|leg| leg.order_type = OrderType::Market), false),
     ] {
-        assert_eq!(check_placed(&claimed(), &acknowledged, &legs).is_ok(), holds, "{legs:?}");
+        assert_eq!(
+            check_placed(&claimed(), &acknowledged, &legs).is_ok(),
+            holds,
+            "{legs:?}"
+        );
     }
 }
 
@@ -87,7 +94,12 @@ fn a_cancelled_order_is_not_open_and_a_cancel_that_is_not_sent_cancels_nothing()
     for (outcome, state, was_asked, holds) in [
         (CancelOutcome::Reported(cancelled()), HeldState::Ended, false, true),
         (CancelOutcome::Reported(cancelled()), HeldState::Open, false, false),
-        (CancelOutcome::AlreadyEnded(order.clone()), HeldState::Ended, false, false),
+        (
+            CancelOutcome::AlreadyEnded(order.clone()),
+            HeldState::Ended,
+            false,
+            false,
+        ),
         (not_sent.clone(), HeldState::Open, false, true),
         (not_sent.clone(), HeldState::Ended, false, false),
         (not_sent, HeldState::Ended, true, true),
@@ -108,6 +120,11 @@ fn an_order_and_its_venue_agree_on_every_execution_and_on_the_end() {
         (&ended, vec![held(1, HeldState::Ended, &[])], true),
         (&ended, vec![held(1, HeldState::Filled, &["1"])], false),
     ] {
-        assert_eq!(check_agreement(order, &legs).is_ok(), agrees, "{:?} {legs:?}", order.status);
+        assert_eq!(
+            check_agreement(order, &legs).is_ok(),
+            agrees,
+            "{:?} {legs:?}",
+            order.status
+        );
     }
 }

@@ -12,15 +12,14 @@ use crate::brokers::adapter::{
     BrokerAdapter, CancelOutcome, InquiryOutcome, PlaceOutcome, Placement, ReplaceCallOutcome,
 };
 use crate::brokers::conformance::assertions::{apply_report, ensure, place_and_check};
+use crate::brokers::conformance::held_leg::HeldLeg;
 use crate::brokers::conformance::replace::new_terms;
 use crate::brokers::conformance::{
     CaseTerms, CaseVerdict, ConformanceFailure, ConformanceHarness, HarnessResult, laws,
 };
 use crate::domain::id::OrderId;
-use crate::domain::leg::LegNumber;
 use crate::domain::order::Order;
 use crate::domain::order_terms::{OrderType, Side, TimeInForce};
-use crate::domain::quantity::{Price, Quantity};
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::replace::{ReplaceMethod, ReplaceOutcome};
 use crate::domain::time::Timestamp;
@@ -63,47 +62,6 @@ pub trait FaultyHarness: ConformanceHarness {
 
     /// Returns how long after a call its request may still take effect, or be hidden from inquiries.
     fn latest_effect(&self) -> Duration;
-}
-
-/// A leg that a venue has, or had.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldLeg {
-    /// The leg.
-    pub leg: LegNumber,
-    /// Buy or sell.
-    pub side: Side,
-    /// Market or limit.
-    pub order_type: OrderType,
-    /// The time in force; of a market order, whatever the venue lists.
-    pub time_in_force: TimeInForce,
-    /// The limit price.
-    pub price: Option<Price>,
-    /// Its own quantity.
-    pub quantity: Quantity,
-    /// Whether it is open.
-    pub state: HeldState,
-    /// What the venue has executed of it.
-    pub executions: Vec<HeldExecution>,
-}
-
-/// Whether a leg is open at its venue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeldState {
-    /// It is open.
-    Open,
-    /// It is filled in full.
-    Filled,
-    /// It ended before: cancelled, expired or rejected.
-    Ended,
-}
-
-/// An execution at a venue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldExecution {
-    /// The venue's id of the trade.
-    pub exec_id: String,
-    /// Its quantity.
-    pub quantity: Quantity,
 }
 
 /// How many calls of a run had each kind of outcome: a run that meets no fault proves nothing.
