@@ -111,6 +111,7 @@ impl HeldOrder {
                 .map(|fill| HeldExecution {
                     exec_id: fill.exec_id.clone(),
                     quantity: fill.quantity,
+                    price: fill.price,
                 })
                 .collect(),
         })

@@ -169,7 +169,7 @@ async fn laws_of_outcomes_hold_under_every_fault_at_once() {
 async fn assert_laws_hold(order_limit: Duration, faults: Vec<FaultPlans>) -> Vec<(String, FaultRunCounts)> {
     let runs = faults.into_iter().map(|plans| async move {
         let shown = json!(plans).to_string();
-        let venue = start_exchange(&std::env::var("SEED").unwrap_or("7".into())).await;
+        let venue = start_exchange("7").await;
         let harness = ExchangeHarness::start(&venue, order_limit, json!(plans)).await;
         let counts = run_under_faults(&harness).await;
         let counts = counts.unwrap_or_else(|failure| panic!("{shown}: {failure}"));

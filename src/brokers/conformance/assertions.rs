@@ -89,7 +89,9 @@ pub(super) fn check_quantities(order: &Order) -> CaseVerdict {
             (Some(limit), Side::Buy) => fill.price <= limit,
             (Some(limit), Side::Sell) => fill.price >= limit,
         };
-        ensure(order.order_type == OrderType::Market || is_within_limit, || {
+        // A fill of terms before a replace had another limit.
+        let has_one_limit = order.order_type == OrderType::Limit && order.legs.is_none();
+        ensure(!has_one_limit || is_within_limit, || {
             format!("filled at {} beyond the limit {:?}", fill.price, order.price)
         })?;
         ensure(

@@ -43,4 +43,6 @@ pub struct HeldExecution {
     pub exec_id: String,
     /// Its quantity.
     pub quantity: Quantity,
+    /// Its price.
+    pub price: Price,
 }

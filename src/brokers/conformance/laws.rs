@@ -16,6 +16,7 @@ use crate::domain::order::Order;
 use crate::domain::order_terms::{OrderStatus, OrderType};
 use crate::domain::quantity::{Price, Quantity};
 use crate::domain::replace::ReplaceState;
+use crate::domain::venue_report::Fill;
 
 /// Checks the outcome of a placement, and returns the order after it.
 pub(super) fn check_placed(claimed: &Order, outcome: &PlaceOutcome, held: &[HeldLeg]) -> HarnessResult<Order> {
@@ -151,11 +152,11 @@ pub(super) fn check_not_held(held: &[HeldLeg]) -> CaseVerdict {
 
 /// Checks that everything an order says of its venue is true there. The venue may have more: what it has done since.
 pub(super) fn check_claims(order: &Order, held: &[HeldLeg]) -> CaseVerdict {
-    let executed = executions_of(held);
-    let untrue = order
-        .fills
-        .iter()
-        .find(|fill| !executed.contains(fill.exec_id.as_str()));
+    let executions = || held.iter().flat_map(|leg| &leg.executions);
+    let is_executed = |fill: &&Fill| {
+        executions().any(|one| (&one.exec_id, one.quantity, one.price) == (&fill.exec_id, fill.quantity, fill.price))
+    };
+    let untrue = order.fills.iter().find(|fill| !is_executed(fill));
     ensure(untrue.is_none(), || {
         format!("the venue has no execution {untrue:?}: {held:?}")
     })?;

@@ -15,6 +15,7 @@ fn held(leg: u8, state: HeldState, executed: &[&str]) -> HeldLeg {
     let execution = |(at, amount): (usize, &&str)| HeldExecution {
         exec_id: format!("{leg}-{at}"),
         quantity: fixtures::quantity(amount),
+        price: fixtures::price("100"),
     };
     HeldLeg {
         leg: LegNumber::new(leg).unwrap(),
@@ -84,6 +85,31 @@ fn an_acknowledged_order_has_its_own_terms_at_the_venue() {
             holds,
             "{legs:?}"
         );
+    }
+}
+
+#[test]
+fn a_reported_fill_is_an_execution_of_the_venue() {
+    let filled = |exec_id: &str, amount: &str, price: &str| VenueReport {
+        fills: vec![Fill {
+            exec_id: exec_id.into(),
+            quantity: fixtures::quantity(amount),
+            price: fixtures::price(price),
+            timestamp: Timestamp::now(),
+            fee: fixtures::decimal("0"),
+            fee_currency: "USDT".into(),
+        }],
+        ..report(VenueOrderState::Working)
+    };
+    for (report, holds) in [
+        (filled("1-0", "1", "100"), true),
+        (filled("1-1", "1", "100"), false),
+        (filled("1-0", "0.5", "100"), false),
+        (filled("1-0", "1", "99"), false),
+    ] {
+        let acknowledged = PlaceOutcome::Acknowledged(VenueAcknowledgement::Reported(report));
+        let checked = check_placed(&claimed(), &acknowledged, &[held(1, HeldState::Filled, &["1"])]);
+        assert_eq!(checked.is_ok(), holds, "{acknowledged:?}");
     }
 }
 
