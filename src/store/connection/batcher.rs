@@ -9,8 +9,9 @@ use crate::store::connection::call_pace::CallPace;
 use crate::store::error::StoreError;
 use crate::store::script::BatchReplies;
 
-/// The most script calls of one kind in flight at a time; meanwhile the next batch gathers.
-pub const MAX_BATCHES_IN_FLIGHT: usize = 4;
+/// The most script calls of one kind in flight at a time; meanwhile the next batch gathers. Calls are short, so that several
+/// wait at Redis at once: it runs them one behind the other, without a round trip between them.
+pub const MAX_BATCHES_IN_FLIGHT: usize = 8;
 
 type QueuedCall<C, R> = (C, oneshot::Sender<Result<R, StoreError>>);
 

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long a call should keep Redis: most calls stay below a millisecond then, for they differ by a fifth.
-const CALL_TIME: Duration = Duration::from_micros(800);
+/// How long a call should keep Redis. Some calls take more than twice as long, where Redis was put off or its caches are cold:
+/// 99 of 100 stay below a millisecond, and nearly all others (docs/performance.md).
+const CALL_TIME: Duration = Duration::from_micros(400);
 /// The estimate of a command's cost follows a cheaper call by this part of the difference, and a dearer one by
 /// [`DEARER_PART`]: what most calls take counts, and hardly that Redis sometimes waits for a processor. Otherwise a busy
 /// machine would get ever smaller calls, which cost it more.
@@ -81,8 +82,8 @@ mod tests {
     fn calls_grow_and_shrink_to_what_fits_into_their_time() {
         let pace = CallPace::new(256);
         run(&pace, 100, 30);
-        assert!((20..=24).contains(&pace.next_batch()), "{}", pace.next_batch());
-        run(&pace, 200, 300);
+        assert!((9..=11).contains(&pace.next_batch()), "{}", pace.next_batch());
+        run(&pace, 200, 120);
         assert_eq!(pace.next_batch(), 2);
         run(&pace, 200, 3_000);
         assert_eq!(pace.next_batch(), 1);
