@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long a call should keep Redis. Some calls take more than twice as long, where Redis was put off or its caches are cold:
-/// 99 of 100 stay below a millisecond, and nearly all others (docs/performance.md).
-const CALL_TIME: Duration = Duration::from_micros(400);
+/// How long a call should keep Redis. Where caches are cold a call takes twice as long, and 999 of 1000 stay below a millisecond,
+/// but for what Redis waits for a processor (docs/performance.md).
+const CALL_TIME: Duration = Duration::from_micros(350);
 /// The estimate of a command's cost follows a cheaper call by this part of the difference, and a dearer one by
 /// [`DEARER_PART`]: what most calls take counts, and hardly that Redis sometimes waits for a processor. Otherwise a busy
 /// machine would get ever smaller calls, which cost it more.
@@ -82,7 +82,7 @@ mod tests {
     fn calls_grow_and_shrink_to_what_fits_into_their_time() {
         let pace = CallPace::new(256);
         run(&pace, 100, 30);
-        assert!((9..=11).contains(&pace.next_batch()), "{}", pace.next_batch());
+        assert!((7..=9).contains(&pace.next_batch()), "{}", pace.next_batch());
         run(&pace, 200, 120);
         assert_eq!(pace.next_batch(), 2);
         run(&pace, 200, 3_000);
