@@ -244,9 +244,9 @@ mod tests {
         assert_eq!(
             update.sql,
             "UPDATE orders SET limit_price = ?12, quantity = ?13, filled_quantity = ?14, status = ?15, is_released = ?16, \
-             expires_at = coalesce(?19, expires_at), reported_at = ?20, version = ?24, fills_total = ?25, reason = ?27 \
-             WHERE ordinal = ?1"
+             expires_at = coalesce(?19, expires_at), reported_at = ?20, version = ?24, settlement = ?25, \
+             fills_total = ?26, reason = ?28 WHERE ordinal = ?1"
         );
-        assert_eq!(update.columns.len(), 11);
+        assert_eq!(update.columns.len(), 12);
     }
 }

@@ -9,6 +9,7 @@ use crate::domain::decimal::Decimal;
 use crate::domain::order_terms::{Mode, OrderStatus, OrderType, Side, TimeInForce};
 use crate::domain::position_book::{PositionBook, PositionBookParts};
 use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::settlement_end::SettlementEnd;
 use crate::order_log::database::columns::Column;
 use crate::order_log::database::schema::open_read_write;
 use crate::order_log::ingest::entry::LoggedReport;
@@ -47,7 +48,7 @@ fn first_report() -> LoggedReport {
         "time_in_force": "FOK", "price": 7.5, "quantity": 8.5, "filled_quantity": 0, "submitted_at": second(9),
         "updated_at": second(10), "fills": [], "fills_total": 11, "tags": ["tag-12", "strategy:13"], "mode": "dry_run",
         "version": 14, "reason": {"code": "outcome_unknown", "message": "message-15"},
-        "settlement": {"lot_size": 0.5, "base_rate": 1, "due": {"at": second(16), "action": "expire"}},
+        "settlement": {"id": "00000000-0000-0000-0000-00000000003f", "lot_size": 0.5, "base_rate": 1, "due": {"at": second(16), "action": "expire"}},
     });
     serde_json::from_str(&text.to_string()).unwrap()
 }
@@ -183,6 +184,7 @@ fn order_reads_back_as_it_was_written() {
         (found.ordinal, found.version, found.status, found.is_released),
         (17, 14, OrderStatus::Accepted, false)
     );
+    assert_eq!(found.settlement, SettlementEnd(63));
     assert_eq!(
         (
             found.claim.as_deref(),

@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(pace.next_batch(), 2);
         run(&pace, 200, 3_000);
         assert_eq!(pace.next_batch(), 1);
-        run(&pace, 200, 1);
+        run(&pace, 200, 0);
         assert_eq!(pace.next_batch(), 256);
     }
 

@@ -315,6 +315,10 @@ class Settlement:
     """The trading date that the order's notional counts against."""
     base_asset: str | None = None
     """The asset that is bought or sold, if fees may be paid in it."""
+    builds_on: str | None = None
+    """The id of the settlement that made the order's previous version. An event that builds on an effect that
+    does not count does not count either. Absent on version 1, and on events from before this field.
+    """
     due: SettlementDue | None = None
     """The next step that the router takes for the order by itself. Absent if there is none."""
     earlier_days: Sequence[SettlementDay] = ()
