@@ -184,7 +184,10 @@ impl JournalAudit {
             },
             None => None,
         };
-        let base = before.as_deref().filter(|before| before.version > 0);
+        let has_lost_entries = self.state.progress.has_lost_entries;
+        // Where entries are lost, the version before may be among them.
+        let is_base = |before: &&Order| !has_lost_entries || before.version + 1 == order.version;
+        let base = before.as_deref().filter(|before| before.version > 0).filter(is_base);
         if base.is_some_and(|base| !SettlementEnd::of(base.settlement_id).is_base_of(order.builds_on)) {
             self.note_void_effect(
                 order,

@@ -1,8 +1,8 @@
 //! The projection: turns journal entries into rows, each entry once and in the journal's order, also when it is redelivered.
 //!
 //! The rules are those of every consumer of the journal: an order's highest version counts; of two orders for one client
-//! order id, and of two reports of one version, the first counts, and what builds on the other does not; an order that is known only by its submission is
-//! `unknown`.
+//! order id, and of two reports of one version, the first counts, and what builds on the other does not; an order that is
+//! known only by its submission is `unknown`.
 
 use rusqlite::Connection;
 
@@ -80,7 +80,7 @@ impl Projection<'_> {
     fn apply_report(&mut self, entry: &StreamEntry, report: &LoggedReport) -> rusqlite::Result<()> {
         let known = match orders::find(self.connection, &report.order_id)? {
             Some(known) if report.version <= known.version => return Ok(()),
-            Some(known) if known.version > 0 && !known.settlement.is_base_of(report.builds_on()) => {
+            Some(known) if self.builds_on_void(report, &known)? => {
                 tracing::warn!(
                     order_id = report.order_id,
                     version = report.version,
@@ -99,6 +99,15 @@ impl Projection<'_> {
             },
         };
         self.insert_executions(entry, report, &known)
+    }
+
+    /// Returns whether a report builds on another effect than the last one of its order. Where entries are missing, the version
+    /// before may be among them.
+    fn builds_on_void(&self, report: &LoggedReport, known: &ProjectedOrder) -> rusqlite::Result<bool> {
+        if known.version == 0 || known.settlement.is_base_of(report.builds_on()) {
+            return Ok(false);
+        }
+        Ok(report.version == known.version + 1 || skipped::count(self.connection)? == 0)
     }
 
     /// Applies a submission.
