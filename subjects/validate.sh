@@ -9,6 +9,8 @@ set -euo pipefail
 
 readonly PARSER=@asyncapi/parser@3.6.3
 readonly AS_OF=2026-10-01
+# Without its registry npm would try for a quarter of an hour.
+readonly INSTALL_LIMIT_S=180
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly node_dir=$root/.tools/node
@@ -19,9 +21,9 @@ if [[ ! -f $stamp || $(<"$stamp") != "$PARSER as of $AS_OF" ]]; then
     rm -rf "$node_dir"
     mkdir -p "$node_dir"
     # The parser needs no install scripts, so none run.
-    if ! npm install --prefix "$node_dir" --before="$AS_OF" --save-exact --ignore-scripts --no-audit --no-fund \
+    if ! timeout "$INSTALL_LIMIT_S" npm install --prefix "$node_dir" --before="$AS_OF" --save-exact --ignore-scripts --no-audit --no-fund \
         --loglevel=error "$PARSER" >&2; then
-        echo "validate: 'npm install $PARSER' failed (see its messages above)" >&2
+        echo "validate: 'npm install $PARSER' failed or took more than $INSTALL_LIMIT_S s (see its messages above)" >&2
         exit 75
     fi
     echo "$PARSER as of $AS_OF" >"$stamp" # written last: an incomplete installation has no stamp and is repeated
