@@ -36,6 +36,8 @@ run: setup ## build the release binary and start everything: make run ARGS='--wo
 	cargo build --release --locked
 	exec $(TARGET)/release/order-router dev $(ARGS)
 
+# Tests mostly wait for their servers: one more at a time than there are processors keeps these busy.
+test: export RUST_TEST_THREADS ?= $(shell echo $$(( $$(nproc) + 1 )))
 test: setup ## run every test against servers of its own: make test ARGS=name_of_a_test
 	cargo test --workspace --locked $(ARGS)
 	$(if $(strip $(ARGS)),,@$(MAKE) --no-print-directory chaos test-python test-console)
