@@ -56,11 +56,11 @@ impl VenueInbox for CountingInbox {
     }
 }
 
-/// Returns the factory of the adapter before a venue.
-fn adapter_before(venue: &TestVenue, inbox: &Arc<CountingInbox>, stop: &CancellationToken) -> AdditionalBrokers {
-    let settings = BinanceSettings {
+/// Returns the settings of a session at a venue whose REST API is reached at this address.
+pub fn settings_before(venue: &TestVenue, rest: String) -> BinanceSettings {
+    BinanceSettings {
         urls: VenueUrls {
-            rest: venue.http.clone(),
+            rest,
             websocket_api: format!("{}/ws-api/v3", venue.ws),
             market_streams: venue.ws.clone(),
         },
@@ -71,7 +71,12 @@ fn adapter_before(venue: &TestVenue, inbox: &Arc<CountingInbox>, stop: &Cancella
         symbols: vec![Symbol::parse("BTCUSDT").unwrap()],
         self_trade_prevention: "EXPIRE_MAKER".to_owned(),
         time_limits: TimeLimits::default(),
-    };
+    }
+}
+
+/// Returns the factory of the adapter before a venue.
+fn adapter_before(venue: &TestVenue, inbox: &Arc<CountingInbox>, stop: &CancellationToken) -> AdditionalBrokers {
+    let settings = settings_before(venue, venue.http.clone());
     let (inbox, stop) = (inbox.clone(), stop.clone());
     Box::new(move |ports| {
         let credentials = ApiCredentials::new(KEY, SECRET).unwrap();

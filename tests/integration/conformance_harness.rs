@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use order_router::brokers::adapter::{NotSentReason, PlaceOutcome, Placement, VenueAcknowledgement};
 use order_router::brokers::binance::adapter::BinanceSpot;
-use order_router::brokers::binance::credentials::{ApiCredentials, CredentialSource};
+use order_router::brokers::binance::credentials::ApiCredentials;
 use order_router::brokers::binance::memory_ledger::MemoryLedger;
 use order_router::brokers::binance::session::VenueSession;
-use order_router::brokers::binance::settings::{BinanceSettings, TimeLimits, VenueUrls};
+use order_router::brokers::binance::settings::{BinanceSettings, TimeLimits};
 use order_router::brokers::binance::transport::venue_stream::tls_with_roots;
 use order_router::brokers::binance::{maintenance, reconciliation, user_stream};
 use order_router::brokers::conformance::held_leg::HeldLeg;
@@ -29,10 +29,7 @@ use order_router::brokers::conformance::{
 use order_router::brokers::paper::binance::{BROKER, PREFIX};
 use order_router::brokers::port::{InboxError, SendGate, SubmissionReceipt, TradeReading, VenueInbox, VenueNotice};
 use order_router::config::Settings;
-use order_router::config::limits::LimitSettings;
-use order_router::domain::control::ControlState;
 use order_router::domain::currency_rates::CurrencyRates;
-use order_router::domain::daily_pnl::DailyPnl;
 use order_router::domain::id::{LeaseToken, OrderId};
 use order_router::domain::instrument::Instrument;
 use order_router::domain::intent::Intent;
@@ -42,20 +39,19 @@ use order_router::domain::order::Order;
 use order_router::domain::order_terms::{Mode, OrderType, Side};
 use order_router::domain::quantity::Price;
 use order_router::domain::replace::ReplaceTerms;
-use order_router::domain::reservation::Reservation;
 use order_router::domain::symbol::Symbol;
 use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::VenueReport;
-use order_router::risk::{Approved, ApprovedUnderCaps, CapReading, CapReadings, RiskDecision, RuleInput, evaluate};
-use order_router::worker::control::limits;
+use order_router::risk::{Approved, ApprovedUnderCaps, CapReading, CapReadings, RiskDecision};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::binance_at_venue::settings_before;
 use crate::conformance_adapter::{AdapterFlaw, TestedAdapter, VenueLine};
 use crate::conformance_holdings::{HeldOrder, held_orders};
-use crate::conformance_store::intent_for;
+use crate::conformance_store::{evaluated, intent_for};
 use crate::support::poll;
 use crate::venue_fixture::{KEY, SECRET, SOON, TestVenue};
 
@@ -313,21 +309,11 @@ fn book_agrees(order: &Order, held: &[HeldOrder]) -> bool {
 
 fn new_session(venue: &TestVenue, line: &VenueLine, order_limit: Duration, inbox: &Arc<BookInbox>) -> Session {
     let settings = BinanceSettings {
-        urls: VenueUrls {
-            rest: line.url(),
-            websocket_api: format!("{}/ws-api/v3", venue.ws),
-            market_streams: venue.ws.clone(),
-        },
-        credentials: CredentialSource::Environment {
-            key_variable: "UNUSED_KEY".to_owned(),
-            secret_variable: "UNUSED_SECRET".to_owned(),
-        },
-        symbols: vec![Symbol::parse("BTCUSDT").unwrap()],
-        self_trade_prevention: "EXPIRE_MAKER".to_owned(),
         time_limits: TimeLimits {
             order: order_limit,
             ..TimeLimits::default()
         },
+        ..settings_before(venue, line.url())
     };
     let credentials = ApiCredentials::new(KEY, SECRET).unwrap();
     let tls = tls_with_roots(rustls::RootCertStore::empty()).unwrap();
@@ -338,23 +324,7 @@ fn new_session(venue: &TestVenue, line: &VenueLine, order_limit: Duration, inbox
 fn approve(instrument: &Instrument, intent: &Intent, deadline: PlacementDeadline) -> Approved<Placement> {
     let now = Timestamp::now();
     let later = now.saturating_add(Duration::from_secs(60));
-    let price = intent.price.unwrap_or(instrument.reference_price);
-    let reservation = Reservation::for_order(instrument, intent, price, price, now.utc_date()).unwrap();
-    let limits = limits::risk_limits(&LimitSettings::of(&Settings::default())).unwrap();
-    let evaluation = evaluate(&RuleInput {
-        intent,
-        instrument,
-        quantity_units: reservation.reserved,
-        reference_price: instrument.reference_price,
-        has_market_price: true,
-        reservation: &reservation,
-        is_replacement: false,
-        limits: &limits,
-        control: &ControlState::without_overrides(),
-        daily_pnl: &DailyPnl::zero(now.utc_date()),
-        deadline: later,
-        now,
-    });
+    let (reservation, evaluation) = evaluated(instrument, intent, later, now);
     let unused = CapReading {
         before: 0,
         crosses_alert_threshold: false,

@@ -34,7 +34,7 @@ use order_router::domain::reservation::Reservation;
 use order_router::domain::settlement::SumDeltas;
 use order_router::domain::time::Timestamp;
 use order_router::domain::venue_report::{VenueOrderState, VenueReport};
-use order_router::risk::{Approved, ApprovedUnderCaps, RiskDecision, RuleInput, evaluate};
+use order_router::risk::{Approved, ApprovedUnderCaps, Evaluation, RiskDecision, RuleInput, evaluate};
 use order_router::store::Store;
 use order_router::store::orders::reserve::{
     ClaimRequest, ClaimStep, ReservationCheck, ReserveAction, ReserveOutcome, ReserveRequest,
@@ -149,15 +149,13 @@ pub fn intent_for(instrument: &Instrument, terms: CaseTerms) -> Intent {
     }
 }
 
-/// Claims an order in a store like a worker.
-pub async fn claim(
-    store: &Store,
+/// Returns what an order reserves, and how the rules judge it by the limits of the default settings, where nothing is used yet.
+pub fn evaluated(
     instrument: &Instrument,
-    prefix: OrderIdPrefix,
     intent: &Intent,
     deadline: Timestamp,
-) -> Approved<Placement> {
-    let now = Timestamp::now();
+    now: Timestamp,
+) -> (Reservation, Evaluation) {
     let price = intent.price.unwrap_or(instrument.reference_price);
     let reservation = Reservation::for_order(instrument, intent, price, price, now.utc_date()).unwrap();
     let limits = limits::risk_limits(&LimitSettings::of(&Settings::default())).unwrap();
@@ -172,9 +170,24 @@ pub async fn claim(
         limits: &limits,
         control: &ControlState::without_overrides(),
         daily_pnl: &DailyPnl::zero(now.utc_date()),
-        deadline: deadline.max(now.saturating_add(std::time::Duration::from_secs(1))),
+        deadline,
         now,
     });
+    (reservation, evaluation)
+}
+
+/// Claims an order in a store like a worker.
+pub async fn claim(
+    store: &Store,
+    instrument: &Instrument,
+    prefix: OrderIdPrefix,
+    intent: &Intent,
+    deadline: Timestamp,
+) -> Approved<Placement> {
+    let now = Timestamp::now();
+    let later = deadline.max(now.saturating_add(std::time::Duration::from_secs(1)));
+    let (reservation, evaluation) = evaluated(instrument, intent, later, now);
+    let limits = limits::risk_limits(&LimitSettings::of(&Settings::default())).unwrap();
     let order = Order::from_intent(intent, prefix, Mode::Paper, reservation, now);
     let lease = LeaseToken::generate();
     let claim = ClaimRequest {

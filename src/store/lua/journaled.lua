@@ -19,8 +19,7 @@ for at = 2, #ARGV do
     local entry = recall(name, bits)
     local e = entry and read_entry(entry)
     if e and is_entry_of(e, order_id) then
-      local is_other = version == e.version and settlement ~= '' and e.settlement ~= 0 and e.settlement ~= end_of(settlement)
-      known = {e.stage, e.version, e.version, order_id, nil, is_other and 'another' or settlement}
+      known = {e.stage, e.version, e.version, order_id, nil, may_be_made_by(e, settlement) and settlement or 'another'}
     end
   end
   local stage, latest, marked, first = known[1], tonumber(known[2]), tonumber(known[3]), known[5]

@@ -1,14 +1,13 @@
 -- Stands before every script. KEYS[1] is always `meta`, ARGV[1] always the epoch the caller knows.
---
--- A number is a pair: whole units of 1e8 and the rest, 0 to 99999999. Lua counts in doubles, which are exact up to 2^53;
--- a pair is exact far beyond the greatest quantity in units of 1e-8.
-local MAX_EXACT = 9007199254740991
 
 -- Lua collects garbage while scripts allocate. Its heap holds every compiled script, and by default a cycle over it runs at
 -- twice the pace of the allocations: one or two calls did most of it, and took a millisecond longer for it. At a fifth of
 -- their pace many calls share a cycle. The heap stays bounded: a cycle ends once it has been through what is reachable.
 if rawget(_G, 'collectgarbage') then collectgarbage('setstepmul', 20) end
 
+-- A number is a pair: whole units of 1e8 and the rest, 0 to 99999999. Lua counts in doubles, which are exact up to 2^53;
+-- a pair is exact far beyond the greatest quantity in units of 1e-8.
+local MAX_EXACT = 9007199254740991
 local REST = 100000000
 
 -- How a whole number becomes text: Lua's own conversion would round one of more than 14 digits. `%d` costs a third of
@@ -160,6 +159,11 @@ end
 -- The end of a settlement's id, as an entry holds it.
 local function end_of(settlement)
   return settlement and settlement ~= '' and tonumber(string.sub(settlement, -8), 16) or 0
+end
+
+-- Whether the last version of an entry was made by a settlement, as far as is known.
+local function may_be_made_by(e, settlement)
+  return e.settlement == 0 or e.settlement == end_of(settlement)
 end
 
 local function is_entry_of(e, order_id)
@@ -590,17 +594,16 @@ local function settlement_in(doc)
   return settlement and settlement.id
 end
 
--- The id of the settlement that made the newest version of a record, or nil: before the first report. A record that was rebuilt
--- has it in its document only.
+-- The id of the settlement that made the newest version of a record, or nil: before the first report. `sid` is the record's
+-- field; a record that was rebuilt has the id in its document only.
 local function newest_settlement(record, version, sid)
   if version == 0 then return nil end
-  sid = sid or redis.call('HGET', record, 'sid')
   return sid or settlement_in(redis.call('HGET', record, 'doc'))
 end
 
 -- The id of the settlement that made a version of an order that is not on the journal yet, or nil.
 local function settlement_of(record, version, latest)
-  if version == latest then return newest_settlement(record, version) end
+  if version == latest then return newest_settlement(record, version, redis.call('HGET', record, 'sid')) end
   return settlement_in(redis.call('HGET', record, 'p:' .. version))
 end
 

@@ -29,9 +29,9 @@ local function is_later(known, c, first)
 end
 
 -- Whether the newest version of an order, or what is remembered of it, was made by this settlement, as far as is known.
-local function is_base(record, e, version, settlement)
-  if e then return e.settlement == 0 or e.settlement == end_of(settlement) end
-  local made_by = newest_settlement(record, version)
+local function is_base(record, e, version, sid, settlement)
+  if e then return may_be_made_by(e, settlement) end
+  local made_by = newest_settlement(record, version, sid)
   return not made_by or made_by == settlement
 end
 
@@ -67,7 +67,7 @@ for at = 3, #ARGV, 2 do
     local other = c.v > tonumber(known[3]) and settlement_of(record, c.v, version)
     local own = settlement_in(doc)
     if c.v == version and c.v == tonumber(known[3]) and c.q < tonumber(known[6] or '0') then
-      if e then other = e.settlement ~= end_of(own) and 'another' or own else other = settlement_of(record, version, version) end
+      if e then other = e.settlement ~= end_of(own) and 'another' or own else other = newest_settlement(record, version, known[8]) end
     end
     if other and own and other ~= own then
       -- Another effect of this version came first on the journal.
@@ -82,7 +82,7 @@ for at = 3, #ARGV, 2 do
         redis.call('HDEL', record, 'p:' .. c.v)
       end
     end
-  elseif c.b and version > 0 and known[4] == c.o and not is_base(record, e, version, c.b) then
+  elseif c.b and version > 0 and known[4] == c.o and not is_base(record, e, version, known[8], c.b) then
     -- It builds on another effect than what stands here.
     conflicts[#conflicts + 1] = tostring((at - 3) / 2)
   else

@@ -307,9 +307,9 @@ end
 local function known_answer(c, record, stage)
   local name, order_id, settlement, bits = c[17], c[18], c[22], c[23]
   if stage then
-    local known = call('HMGET', record, 'h', 'o', 'v', 'jv', 'seq')
+    local known = call('HMGET', record, 'h', 'o', 'v', 'jv', 'seq', 'sid')
     if stage == 'released' and known[2] == order_id and known[1] == content_in(c) then return nil end
-    if settlement ~= '' and newest_settlement(record, tonumber(known[3])) == settlement then return {'repeated'} end
+    if settlement ~= '' and newest_settlement(record, tonumber(known[3]), known[6]) == settlement then return {'repeated'} end
     return {'known', stage, known[1], known[2], known[3], known[4], known[5] or '0'}
   end
   local entry = recall(name, bits)
@@ -323,10 +323,10 @@ end
 
 -- New terms of an order that is open, at the version that they build on.
 local function replace(c, head, tail, record)
-  local known = call('HMGET', record, 'st', 'v', 'jv', 'o')
+  local known = call('HMGET', record, 'st', 'v', 'jv', 'o', 'sid')
   if known[4] ~= c[18] or known[1] ~= 'open' then return {'superseded'} end
   local version = tonumber(known[2])
-  local made_by = newest_settlement(record, version)
+  local made_by = newest_settlement(record, version, known[5])
   if made_by == c[22] then return {'repeated'} end
   if version ~= c[53] or made_by ~= c[54] then return {'superseded'} end
   return judge(c, head, tail, false, known)

@@ -50,7 +50,7 @@ local function one(packed, doc)
   if known[1] == 'releasing' or known[1] == 'released' then return {'missing'} end
   local version, journaled = tonumber(known[2]), tonumber(known[3])
   if known[1] == 'denied' then return {'superseded', redis.call('HGET', record, 'doc') or ''} end
-  local made_by = known[5] or not ended and newest_settlement(record, version) or ''
+  local made_by = ended and known[5] or not ended and newest_settlement(record, version, known[5]) or ''
   if made_by == c[SETTLEMENT] then
     local before = redis.call('HGET', record, 'p:' .. (version - 1))
     return pending({'booked', '', ''}, record, journaled, version - 1, before or nil)
