@@ -177,19 +177,49 @@ impl StoreConnection {
         self.run_and_decode(call, ScriptReply::from_batch_value).await
     }
 
+    /// Runs a script call and, in one transaction with it, the commands that `add_reads` adds. Returns its reply, and the reply
+    /// to each command. Redis replies to a command itself sooner than a script that reads as much, which is given every value
+    /// as one of Lua's and may pass on some thousands at most.
+    ///
+    /// # Errors
+    /// As [`StoreConnection::run`].
+    pub(super) async fn run_with_reads(
+        &self,
+        call: ScriptCall,
+        add_reads: impl FnOnce(&mut redis::Pipeline),
+    ) -> Result<(ScriptReply, Vec<Value>), StoreError> {
+        let mut commands = redis::pipe();
+        commands.atomic().add_command(call.command);
+        add_reads(&mut commands);
+        let replies = self.query_pipeline(&commands).await.and_then(|mut replies| {
+            if replies.is_empty() {
+                return Err(StoreError::corrupt("a transaction has no reply"));
+            }
+            let of_script = ScriptReply::from_value(replies.remove(0))?;
+            Ok((of_script, replies))
+        });
+        self.clear_stale_epoch(call.active_epoch, &replies);
+        replies
+    }
+
     async fn run_and_decode<T>(
         &self,
         call: ScriptCall,
         decode: impl FnOnce(Value) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let reply = self.query(call.command).await.and_then(decode);
-        if let (Some(epoch), Err(StoreError::Stale(_))) = (call.active_epoch, &reply) {
+        self.clear_stale_epoch(call.active_epoch, &reply);
+        reply
+    }
+
+    /// Clears the active epoch that a call carried where the store is found stale.
+    fn clear_stale_epoch<T>(&self, active_epoch: Option<i64>, reply: &Result<T, StoreError>) {
+        if let (Some(epoch), Err(StoreError::Stale(_))) = (active_epoch, reply) {
             // Another task may have activated a newer epoch since: that one stays.
             let _ = self
                 .epoch
                 .compare_exchange(epoch, NO_EPOCH, Ordering::AcqRel, Ordering::Acquire);
         }
-        reply
     }
 }
 

@@ -81,6 +81,11 @@ pub(super) fn day_marks(mode: Mode, date: TradingDate) -> String {
     key!("day_marks:{mode}:{date}")
 }
 
+/// Returns the key under which a worker writes the marks of a day that it is about to begin.
+pub(super) fn written_day_marks(mode: Mode, date: TradingDate, token: &str) -> String {
+    key!("day_marks:{mode}:{date}:{token}")
+}
+
 pub(super) fn locks() -> String {
     key!("latches")
 }

@@ -1,7 +1,7 @@
 //! How many entries the store may hold or a call may return: every collection has a named maximum.
 
 /// The most ledgers that one call reads: Redis serves no other client meanwhile.
-pub const MAX_LEDGERS_PER_READ: usize = 64;
+pub const MAX_LEDGERS_PER_READ: usize = 16;
 
 /// About how many accounts one look at the accounts that hold something covers: some tenths of a millisecond of Redis.
 pub const SWEEP_ACCOUNTS: usize = 64;
@@ -21,7 +21,7 @@ pub const OPEN_ORDERS_PAGE: usize = 64;
 /// About how many pairs of broker and account with open orders one call lists or counts.
 pub const OPEN_SETS_PAGE: usize = 256;
 
-/// The most pairs of broker and account whose open orders one measurement counts: Redis serves no other client meanwhile.
+/// The most pairs of broker and account whose open orders one measurement counts.
 pub const MAX_OPEN_SETS: usize = 1_000;
 
 /// The most locks in force. One more is refused, and with it the order that it would stop.

@@ -97,6 +97,7 @@ mod rest_time_limit;
 mod rest_urls;
 mod rig;
 mod rust_client;
+mod script_calls;
 mod settings_sources;
 mod snapshots;
 mod store_fences;

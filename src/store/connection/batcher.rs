@@ -29,13 +29,14 @@ impl<C, R> Clone for ScriptBatcher<C, R> {
     }
 }
 
-impl<C: Send + 'static, R: Send + 'static> ScriptBatcher<C, R> {
+impl<C: Clone + Send + Sync + 'static, R: Send + 'static> ScriptBatcher<C, R> {
     /// Starts the queue. `run` takes 1 to `batch_max` commands, fewer where they would take Redis too long, and returns a
-    /// result for each, in order, or one error for all of them. The task ends when every handle is dropped and the queue
-    /// is empty.
+    /// result for each, in order, or one error for all of them. Where the call has taken too long it has results for the
+    /// first commands only, at least one: the others, which did not run, go into a call of their own. The task ends when
+    /// every handle is dropped and the queue is empty.
     pub fn spawn<F, Fut>(queue_max: usize, batch_max: usize, run: F) -> Self
     where
-        F: Fn(Vec<C>) -> Fut + Send + Sync + 'static,
+        F: Fn(Arc<[C]>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<BatchReplies<R>, StoreError>> + Send + 'static,
     {
         let (queue, mut waiting) = mpsc::channel::<QueuedCall<C, R>>(queue_max);
@@ -82,33 +83,39 @@ impl<C: Send + 'static, R: Send + 'static> ScriptBatcher<C, R> {
     }
 }
 
-async fn run_batch<C, R, F, Fut>(batch: Vec<QueuedCall<C, R>>, run: &F, pace: &CallPace)
+async fn run_batch<C: Clone, R, F, Fut>(batch: Vec<QueuedCall<C, R>>, run: &F, pace: &CallPace)
 where
-    F: Fn(Vec<C>) -> Fut,
+    F: Fn(Arc<[C]>) -> Fut,
     Fut: Future<Output = Result<BatchReplies<R>, StoreError>>,
 {
     let (commands, callers): (Vec<C>, Vec<_>) = batch.into_iter().unzip();
-    let expected = commands.len();
-    let results = run(commands).await.and_then(|replies| match replies.results.len() {
-        count if count == expected => {
-            pace.record(expected, replies.took);
-            Ok(replies.results)
-        }
-        count => Err(StoreError::corrupt(format!(
-            "a script replied to {count} of {expected} commands"
-        ))),
-    });
-    match results {
-        Ok(results) => {
-            for (caller, result) in callers.into_iter().zip(results) {
-                // A caller that stopped waiting needs no result.
-                let _ = caller.send(result);
+    let (mut commands, mut callers): (Arc<[C]>, _) = (commands.into(), callers.into_iter());
+    while !commands.is_empty() {
+        let results = run(commands.clone())
+            .await
+            .and_then(|replies| match replies.results.len() {
+                count if (1..=commands.len()).contains(&count) => {
+                    pace.record(count, replies.took);
+                    Ok(replies.results)
+                }
+                count => Err(StoreError::corrupt(format!(
+                    "a script replied to {count} of {} commands",
+                    commands.len()
+                ))),
+            });
+        let results = match results {
+            Ok(results) => results,
+            Err(error) => {
+                for caller in callers {
+                    let _ = caller.send(Err(error.clone()));
+                }
+                return;
             }
-        }
-        Err(error) => {
-            for caller in callers {
-                let _ = caller.send(Err(error.clone()));
-            }
+        };
+        commands = commands[results.len()..].into();
+        for (result, caller) in results.into_iter().zip(callers.by_ref()) {
+            // A caller that stopped waiting needs no result.
+            let _ = caller.send(result);
         }
     }
 }
@@ -124,7 +131,7 @@ mod tests {
         let calls = Arc::new(AtomicUsize::new(0));
         let gate = Arc::new(Semaphore::new(0));
         let (count, open) = (calls.clone(), gate.clone());
-        let batcher = ScriptBatcher::spawn(8, 4, move |commands: Vec<usize>| {
+        let batcher = ScriptBatcher::spawn(8, 4, move |commands: Arc<[usize]>| {
             count.fetch_add(1, Ordering::SeqCst);
             let open = open.clone();
             async move {
@@ -164,5 +171,49 @@ mod tests {
             assert_eq!(call.await.unwrap(), Ok(n * 2));
         }
         assert_eq!(calls.load(Ordering::SeqCst), MAX_BATCHES_IN_FLIGHT + 2);
+    }
+
+    #[tokio::test]
+    async fn commands_without_a_result_go_into_a_call_of_their_own_and_an_error_in_it_is_theirs_alone() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let count = calls.clone();
+        let batcher = ScriptBatcher::spawn(8, 8, move |commands: Arc<[usize]>| {
+            let call = count.fetch_add(1, Ordering::SeqCst);
+            async move {
+                let first: Vec<_> = commands.iter().take(3).map(|n| Ok((call, *n))).collect();
+                let replies = BatchReplies {
+                    results: first,
+                    took: Duration::from_micros(1),
+                };
+                (call < 2)
+                    .then_some(replies)
+                    .ok_or_else(|| StoreError::OutcomeUnknown("lost".to_owned()))
+            }
+        });
+        let results = futures_util::future::join_all((0..8).map(|n| batcher.call(n))).await;
+        let lost = || Err(StoreError::OutcomeUnknown("lost".to_owned()));
+        let mut expected: Vec<_> = (0..6).map(|n| Ok((n / 3, n))).collect();
+        expected.extend([lost(), lost()]);
+        assert_eq!(results, expected);
+        assert_eq!(calls.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn reply_without_any_result_or_with_too_many_is_an_error_for_all() {
+        for count in [0, 3] {
+            let batcher = ScriptBatcher::spawn(8, 8, move |_: Arc<[usize]>| async move {
+                Ok(BatchReplies {
+                    results: vec![Ok(()); count],
+                    took: Duration::ZERO,
+                })
+            });
+            let results = futures_util::future::join_all([batcher.call(1), batcher.call(2)]).await;
+            assert!(
+                results
+                    .iter()
+                    .all(|result| matches!(result, Err(StoreError::Corrupt(_)))),
+                "{results:?}"
+            );
+        }
     }
 }

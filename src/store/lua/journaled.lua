@@ -12,6 +12,7 @@ if bad then return bad end
 now_ms()
 local highest, answer, journaled = 0, {}, {}
 for at = 2, #ARGV do
+  if #answer > 1 and is_long() then break end
   local record_key, name, bits, order_id, tail, version, sequence, settlement, ttl = cmsgpack.unpack(ARGV[at])
   local record = KEYS[record_key]
   local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'o', 'fs', 'sid', 'h')

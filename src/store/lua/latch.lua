@@ -56,10 +56,11 @@ elseif ARGV[2] == 'apply' then
   return {'applied'}
 end
 local answer = {'latches', string.format('%.0f', sum(KEYS[1], 'latch_sequence'))}
-local listed = redis.call('HGETALL', ARGV[2] == 'all' and KEYS[3] or KEYS[4])
+local listed, is_waiting = redis.call('HGETALL', ARGV[2] == 'all' and KEYS[3] or KEYS[4]), {}
+for _, id in ipairs(redis.call('HKEYS', KEYS[4])) do is_waiting[id] = true end
 for at = 1, #listed, 2 do
   answer[#answer + 1] = listed[at]
   answer[#answer + 1] = listed[at + 1]
-  answer[#answer + 1] = redis.call('HEXISTS', KEYS[4], listed[at]) == 1 and 'waiting' or ''
+  answer[#answer + 1] = is_waiting[listed[at]] and 'waiting' or ''
 end
 return answer

@@ -35,7 +35,10 @@ local function stale()
   end
 end
 
-local moment, started_us
+-- The processor time of the server, in seconds, where scripts may read it (Redis from 7.4 on, Valkey from 8 on). `TIME` stands
+-- still while a script of these servers runs.
+local processor_time = rawget(_G, 'os') and os.clock
+local moment, started_us, started_s
 
 local function clock_us()
   local time = redis.call('TIME')
@@ -45,15 +48,27 @@ end
 -- Milliseconds since 1970 by Redis' clock, which judges leases and deadlines: one moment for the whole call.
 local function now_ms()
   if not moment then
+    started_s = processor_time and processor_time()
     started_us = clock_us()
     moment = math.floor(started_us / 1000)
   end
   return moment
 end
 
--- How long the call has run since it read its moment, in microseconds: callers keep their calls short by it.
+-- How long the call has run since it read its moment, in microseconds: callers keep their calls short by it. 0 where the
+-- server does not tell.
 local function time_spent_us()
+  if processor_time then return (processor_time() - started_s) * 1000000 end
   return clock_us() - started_us
+end
+
+-- Whether the call has run so long that it answers no further command: Redis serves no one else meanwhile. The caller sends
+-- those again that have no answer. What is still to do, one command and the writing of the ledgers, takes less than as much
+-- again. It is asked from the third command on.
+local LONG_CALL_US = 400
+
+local function is_long()
+  return time_spent_us() >= LONG_CALL_US
 end
 
 -- Runs one command of a batch with its arguments. An error in it is its own answer: the commands beside it stand.

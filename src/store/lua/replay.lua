@@ -14,12 +14,13 @@
 --         u where it came first and something else stands in its place: that order's id o and version v, open set op,
 --         due set du, its owner w and d, the list of moves that undo on each day what it moved then; d and e above then
 --         count from nothing. What stands there is read again: it may have been marked as journaled, and as the first.
--- Returns {'replayed', how many changed something, index of each event that came before what stands in its place, or builds
+-- Returns {'replayed', how many changed something, how many events were applied: the first ones, index of each event that came before what stands in its place, or builds
 --         on another effect than what stands there, from 0}. An event the store has settled already only counts as journaled.
 local bad = stale()
 if bad then return bad end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-local changed, conflicts, highest = 0, {}, 0
+now_ms()
+local changed, conflicts, highest, done = 0, {}, 0, 0
 
 -- Whether what is known came after an event on the journal, or is not known to be on it.
 local function is_later(known, c, first)
@@ -36,6 +37,8 @@ local function is_base(record, e, version, sid, settlement)
 end
 
 for at = 3, #ARGV, 2 do
+  if done > 1 and is_long() then break end
+  done = done + 1
   local c, doc = cmsgpack.unpack(ARGV[at]), ARGV[at + 1]
   local record = KEYS[c.k]
   local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'o', 'fs', 'seq', 'h', 'sid')
@@ -111,4 +114,4 @@ end
 raise_watermark(highest)
 write_ledgers()
 write_ids()
-return {'replayed', changed, unpack(conflicts)}
+return {'replayed', changed, done, unpack(conflicts)}

@@ -346,6 +346,7 @@ end
 
 local answers = {}
 for at = 7 + #caps, #ARGV, 3 do
+  if #answers > 1 and is_long() then break end
   answers[#answers + 1] = answer_for(one, ARGV[at], ARGV[at + 1], ARGV[at + 2])
 end
 for key, broker in pairs(broker_counts) do

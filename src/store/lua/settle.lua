@@ -92,6 +92,7 @@ end
 
 local answers = {}
 for at = 2, #ARGV, 2 do
+  if #answers > 1 and is_long() then break end
   answers[#answers + 1] = answer_for(one, ARGV[at], ARGV[at + 1])
 end
 write_ledgers()

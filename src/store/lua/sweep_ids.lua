@@ -11,7 +11,11 @@ local place = redis.call('HMGET', IDS, 'swept_at', 'next_bucket')
 local elapsed = now - tonumber(place[1] or now - HOUR_MS)
 local due = math.min(tonumber(ARGV[2]), math.floor(ids.buckets * elapsed / HOUR_MS))
 local hour, bucket, dropped = math.floor(now / HOUR_MS), tonumber(place[2] or '0'), 0
-for _ = 1, due do
+for number = 1, due do
+  if number > 2 and is_long() then
+    due = number - 1
+    break
+  end
   if bucket >= ids.buckets then bucket = 0 end
   local key = bucket_key(bucket)
   local entries = redis.call('HGETALL', key)

@@ -1,5 +1,7 @@
 //! Marking events as journaled (`lua/journaled.lua`): they leave the outbox, and of ended orders only a remembered id stays.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::domain::id::OrderId;
@@ -54,12 +56,12 @@ struct MarkJournaledCommand<'a> {
 /// Runs a batch of marks in one script call; returns an outcome for each request, in order.
 pub(in crate::store) async fn run_mark_journaled_batch(
     connection: StoreConnection,
-    requests: Vec<MarkJournaledRequest>,
+    requests: Arc<[MarkJournaledRequest]>,
 ) -> Result<BatchReplies<MarkJournaledOutcome>, StoreError> {
     let mut keys = KeyTable::new(vec![keys::meta(), keys::outbox()]);
     let remembered_for_ms = retention_ms(connection.settings.retention_h);
     let mut commands = Vec::with_capacity(requests.len());
-    for request in &requests {
+    for request in requests.iter() {
         let mut command = FieldList::default();
         command.append(&MarkJournaledCommand {
             record_key: keys.add_unshared(keys::order_record(&request.key)),

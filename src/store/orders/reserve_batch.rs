@@ -89,7 +89,7 @@ struct RequestArguments<'a> {
 /// Runs a batch of requests in one script call; returns an outcome for each, in order.
 pub(in crate::store) async fn run_reserve_batch(
     connection: StoreConnection,
-    requests: Vec<Arc<ReserveRequest>>,
+    requests: Arc<[Arc<ReserveRequest>]>,
 ) -> Result<BatchReplies<ReserveOutcome>, StoreError> {
     let mut keys = KeyTable::new(vec![
         keys::meta(),
@@ -103,7 +103,7 @@ pub(in crate::store) async fn run_reserve_batch(
     let mut caps = CapTable::default();
     let mut arguments = Vec::with_capacity(requests.len());
     let mut alert_repeat_ms = 0;
-    for request in &requests {
+    for request in requests.iter() {
         if let ReserveAction::Evaluate(check) = &request.action {
             // A setting: the same in all requests of a process.
             alert_repeat_ms = check.alert_levels.repeat_after_ms;
@@ -133,7 +133,7 @@ pub(in crate::store) async fn run_reserve_batch(
         call.arg(command.as_bytes()).arg(document.0).arg(document.1);
     }
     let replies = connection.run_batch(call).await?;
-    let outcomes = replies.results.into_iter().zip(&requests);
+    let outcomes = replies.results.into_iter().zip(requests.iter());
     Ok(BatchReplies {
         results: outcomes
             .map(|(reply, request)| reply.and_then(|reply| decode_reserve_outcome(request.key, reply)))

@@ -116,7 +116,7 @@ pub(in crate::store) struct WatchFields {
 /// Runs a batch of requests in one script call; returns an outcome for each, in order.
 pub(in crate::store) async fn run_settle_batch(
     connection: StoreConnection,
-    requests: Vec<Arc<SettleRequest>>,
+    requests: Arc<[Arc<SettleRequest>]>,
 ) -> Result<BatchReplies<SettleOutcome>, StoreError> {
     let mut keys = KeyTable::new(vec![
         keys::meta(),
@@ -126,11 +126,11 @@ pub(in crate::store) async fn run_settle_batch(
         keys::open_order_sets(),
     ]);
     let mut commands = Vec::with_capacity(requests.len());
-    for request in &requests {
+    for request in requests.iter() {
         commands.push(encode_settle(request, &mut keys)?);
     }
     let mut call = connection.script_call(&SETTLE, None, keys.keys())?;
-    for (command, request) in commands.iter().zip(&requests) {
+    for (command, request) in commands.iter().zip(requests.iter()) {
         call.arg(command.as_bytes()).arg(&request.event_document[..]);
     }
     let replies = connection.run_batch(call).await?;

@@ -150,18 +150,34 @@ impl Store {
             };
             commands.push(to_named_message_pack(&command)?);
         }
-        let mut call = self.connection.script_call(&REPLAY_ORDERS, rebuild, keys.keys())?;
-        call.arg(REBUILD_LEASE_MS);
-        for (command, event) in commands.iter().zip(events) {
-            call.arg(&command[..]).arg(&event.document[..]);
-        }
-        let mut reply = self.connection.run(call).await?;
-        let changed = reply.next_integer()?;
-        let mut conflicts = Vec::new();
-        while reply.has_more() {
-            conflicts.push(reply.next_integer()?);
+        let (mut changed, mut conflicts, mut applied) = (0, Vec::new(), 0);
+        // A call that would keep Redis for long ends before its last event.
+        while applied < events.len() {
+            let mut call = self.connection.script_call(&REPLAY_ORDERS, rebuild, keys.keys())?;
+            call.arg(REBUILD_LEASE_MS);
+            for (command, event) in commands.iter().zip(events).skip(applied) {
+                call.arg(&command[..]).arg(&event.document[..]);
+            }
+            let mut reply = self.connection.run(call).await?;
+            changed += reply.next_integer::<u64>()?;
+            let count: usize = reply.next_integer()?;
+            while reply.has_more() {
+                conflicts.push(applied + reply.next_integer::<usize>()?);
+            }
+            applied += applied_of_call(count)?;
         }
         Ok((changed, conflicts))
+    }
+}
+
+/// Returns how many events a call has applied.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] where it is none: the same call would follow it for ever.
+pub(super) fn applied_of_call(count: usize) -> Result<usize, StoreError> {
+    match count {
+        0 => Err(StoreError::corrupt("a script has applied none of its events")),
+        count => Ok(count),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::orders::record::RecordStage;
 use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
+use crate::store::rebuild::orders::applied_of_call;
 use crate::store::retention::{remaining_retention_ms, retention_ms};
 use crate::store::script::{
     EncodedContent, EncodedMoves, KeyTable, REPLAY_SUBMISSIONS, SumOwner, to_named_message_pack,
@@ -97,14 +98,21 @@ impl Store {
         for event in events {
             commands.push(to_named_message_pack(&encode_submission(event, &mut keys, retention))?);
         }
-        let mut call = self.connection.script_call(&REPLAY_SUBMISSIONS, rebuild, keys.keys())?;
-        call.arg(REBUILD_LEASE_MS)
-            .arg(self.connection.settings.lease_ms)
-            .arg(u8::from(rebuild.is_some()));
-        for (command, event) in commands.iter().zip(events) {
-            call.arg(&command[..]).arg(&event.document[..]);
+        let (mut changed, mut applied) = (0, 0);
+        // As in a replay of reports.
+        while applied < events.len() {
+            let mut call = self.connection.script_call(&REPLAY_SUBMISSIONS, rebuild, keys.keys())?;
+            call.arg(REBUILD_LEASE_MS)
+                .arg(self.connection.settings.lease_ms)
+                .arg(u8::from(rebuild.is_some()));
+            for (command, event) in commands.iter().zip(events).skip(applied) {
+                call.arg(&command[..]).arg(&event.document[..]);
+            }
+            let mut reply = self.connection.run(call).await?;
+            changed += reply.next_integer::<u64>()?;
+            applied += applied_of_call(reply.next_integer()?)?;
         }
-        self.connection.run(call).await?.next_integer()
+        Ok(changed)
     }
 }
 

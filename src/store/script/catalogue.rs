@@ -46,7 +46,7 @@ scripts! {
     COUNT_OPEN_ORDERS = "open_counts.lua", "#!lua flags=no-writes\n";
     MEASURE = "figures.lua", "#!lua flags=no-writes\n";
     READ_CONTROL = "control.lua", "#!lua flags=no-writes\n";
-    READ_LEDGERS = "ledgers.lua", "#!lua flags=no-writes\n";
+    READ_MOMENT = "moment.lua", "#!lua flags=no-writes\n";
     SWEEP_IDS = "sweep_ids.lua", "#!lua flags=allow-oom\n";
     SWEEP = "sweep.lua", "#!lua flags=allow-oom\n";
     READ_DAY_MARKS = "day_marks.lua", "#!lua flags=no-writes\n";

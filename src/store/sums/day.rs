@@ -11,6 +11,11 @@ use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::retention::day_ttl_ms;
 use crate::store::script::{READ_DAY_MARKS, ROLL_DAY};
 
+/// How many marks one command writes or about as many reads.
+const MARKS_PAGE: usize = 500;
+/// How long marks wait for their day to begin, in milliseconds.
+const WRITTEN_MARKS_TTL_MS: i64 = 60_000;
+
 /// The start of a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DayRoll {
@@ -32,29 +37,48 @@ pub enum DayRollOutcome {
 }
 
 impl Store {
-    /// Returns the marks at the start of the active day in one mode; `None` where another day is active.
+    /// Returns the marks at the start of the active day in one mode; `None` where another day is active. They are read in
+    /// pages: once a day has begun they do not change.
     ///
     /// # Errors
     /// Any [`StoreError`].
     pub async fn read_day_marks(&self, mode: Mode, date: TradingDate) -> Result<Option<MarkPrices>, StoreError> {
-        let keys = [keys::meta(), keys::operator_state(), keys::day_marks(mode, date)];
+        if !self.has_begun(date).await? {
+            return Ok(None);
+        }
+        let (key, mut cursor) = (keys::day_marks(mode, date), "0".to_owned());
+        let mut marks = MarkPrices::new();
+        loop {
+            let mut command = redis::cmd("HSCAN");
+            command.arg(&key).arg(&cursor).arg("COUNT").arg(MARKS_PAGE);
+            let page = self.connection.query(command).await?;
+            let (next, page): (String, Vec<(String, String)>) =
+                redis::from_redis_value(page).map_err(|error| StoreError::corrupt(error.to_string()))?;
+            for (name, price) in page {
+                let mark = || Some((keys::parse_holding_name(&name)?, Price::new(price.parse().ok()?).ok()?));
+                let (instrument, price) = mark()
+                    .ok_or_else(|| StoreError::corrupt(format!("{name} = {price} is no mark of a day's start")))?;
+                marks.insert(instrument, price);
+            }
+            if next == "0" {
+                break;
+            }
+            cursor = next;
+        }
+        // Redis may have been emptied in between.
+        Ok(self.has_begun(date).await?.then_some(marks))
+    }
+
+    async fn has_begun(&self, date: TradingDate) -> Result<bool, StoreError> {
+        let keys = [keys::meta(), keys::operator_state()];
         let mut call = self.connection.script_call(&READ_DAY_MARKS, None, &keys)?;
         call.arg(date.to_string());
-        let mut reply = self.connection.run(call).await?;
+        let reply = self.connection.run(call).await?;
         match reply.verdict.as_str() {
-            "not_begun" => return Ok(None),
-            "marks" => {}
-            _ => return Err(reply.unexpected_verdict()),
+            "begun" => Ok(true),
+            "not_begun" => Ok(false),
+            _ => Err(reply.unexpected_verdict()),
         }
-        let mut marks = MarkPrices::new();
-        while reply.has_more() {
-            let (name, price) = (reply.next_text()?, reply.next_text()?);
-            let mark = || Some((keys::parse_holding_name(&name)?, Price::new(price.parse().ok()?).ok()?));
-            let (instrument, price) =
-                mark().ok_or_else(|| StoreError::corrupt(format!("{name} = {price} is no mark of a day's start")))?;
-            marks.insert(instrument, price);
-        }
-        Ok(Some(marks))
     }
 
     /// Activates a day, if the active day still is `previous` and precedes it.
@@ -84,23 +108,33 @@ impl Store {
         previous: Option<TradingDate>,
         roll: &DayRoll,
     ) -> Result<DayRollOutcome, StoreError> {
-        let mut keys = vec![keys::meta(), keys::operator_state()];
-        keys.extend(Mode::ALL.iter().map(|mode| keys::day_marks(*mode, roll.trading_date)));
+        let token = uuid::Uuid::new_v4().to_string();
         let before = previous.unwrap_or_else(|| roll.trading_date.previous());
-        keys.extend(Mode::ALL.iter().map(|mode| keys::day_marks(*mode, before)));
+        let mut keys = vec![keys::meta(), keys::operator_state()];
+        let mut counts = Vec::new();
+        for mode in Mode::ALL {
+            let marks = roll.marks.iter().find(|(of, _)| of == mode).map(|(_, marks)| marks);
+            let written = keys::written_day_marks(*mode, roll.trading_date, &token);
+            if let Some(marks) = marks {
+                self.write_day_marks(&written, marks).await?;
+            }
+            counts.push(marks.map_or(0, MarkPrices::len));
+            keys.extend([
+                keys::day_marks(*mode, roll.trading_date),
+                keys::day_marks(*mode, before),
+                written,
+            ]);
+        }
         let mut call = self.connection.script_call(&ROLL_DAY, rebuild, &keys)?;
         call.arg(roll.trading_date.to_string())
             .arg(previous.map_or_else(String::new, |date| date.to_string()))
-            .arg(day_ttl_ms());
-        for mode in Mode::ALL {
-            let marks = roll.marks.iter().find(|(of, _)| of == mode).map(|(_, marks)| marks);
-            call.arg(marks.map_or(0, |marks| 2 * marks.len()));
-            for ((venue, symbol), price) in marks.into_iter().flatten() {
-                call.arg(keys::holding_name(venue, symbol)).arg(price.to_string());
-            }
-        }
+            .arg(day_ttl_ms())
+            .arg(counts);
         let mut reply = self.connection.run(call).await?;
-        let date = Some(reply.next_text()?).filter(|date| !date.is_empty());
+        let date = match reply.has_more() {
+            true => Some(reply.next_text()?).filter(|date| !date.is_empty()),
+            false => None,
+        };
         let date = date.map(|text| {
             TradingDate::parse(&text).ok_or_else(|| StoreError::corrupt(format!("{text:?} is not a trading date")))
         });
@@ -108,7 +142,26 @@ impl Store {
             ("begun", _) => Ok(DayRollOutcome::Rolled),
             ("kept", Some(date)) => Ok(DayRollOutcome::AlreadyRolled(date)),
             ("superseded", date) => Ok(DayRollOutcome::Superseded(date)),
+            ("unwritten", _) => Err(StoreError::NotExecuted(
+                "the marks of the new day were gone before it began; it is begun again".to_owned(),
+            )),
             _ => Err(reply.unexpected_verdict()),
         }
+    }
+
+    /// Writes marks under a key of their own, in pages, until the day begins. They end by themselves where it does not.
+    async fn write_day_marks(&self, key: &str, marks: &MarkPrices) -> Result<(), StoreError> {
+        let marks: Vec<(String, String)> = marks
+            .iter()
+            .map(|((venue, symbol), price)| (keys::holding_name(venue, symbol), price.to_string()))
+            .collect();
+        for page in marks.chunks(MARKS_PAGE) {
+            let mut commands = redis::pipe();
+            commands.atomic();
+            commands.hset_multiple(key, page).ignore();
+            commands.pexpire(key, WRITTEN_MARKS_TTL_MS).ignore();
+            self.connection.query_pipeline(&commands).await?;
+        }
+        Ok(())
     }
 }

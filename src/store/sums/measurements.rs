@@ -1,9 +1,9 @@
-//! What operators measure of the store, in one script call that changes nothing (`lua/figures.lua`).
+//! What operators measure of the store: figures of one moment (`lua/figures.lua`), and the open orders, counted in pages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::domain::id::BrokerId;
+use crate::domain::id::{AccountId, BrokerId};
 use crate::domain::money::Micros;
 use crate::domain::order_terms::Mode;
 use crate::domain::time::TradingDate;
@@ -11,12 +11,10 @@ use crate::store::client::Store;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::limits::MAX_OPEN_SETS;
+use crate::store::orders::open::ScanCursor;
 use crate::store::script::{MEASURE, ScriptReply};
 
-/// Replaces the list of open sets where there are more than [`MAX_OPEN_SETS`].
-const TOO_MANY_SETS: &str = "many";
-
-/// Measurements of the store at one moment.
+/// Measurements of the store at one moment, but for the open orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreMeasurements {
     /// Orders with events that are not known to be journaled.
@@ -55,38 +53,48 @@ impl Store {
         ];
         keys.extend(brokers.iter().map(keys::due_orders));
         let mut call = self.connection.script_call(&MEASURE, None, &keys)?;
-        call.arg(date.days_since_1970()).arg(MAX_OPEN_SETS);
-        decode_measurements(self.connection.run(call).await?, brokers)
+        call.arg(date.days_since_1970());
+        let (mut measurements, open_sets) = decode_measurements(self.connection.run(call).await?, brokers)?;
+        if open_sets <= MAX_OPEN_SETS {
+            measurements.open_orders = Some(self.count_open_orders_by_broker().await?);
+        }
+        Ok(measurements)
+    }
+
+    async fn count_open_orders_by_broker(&self) -> Result<BTreeMap<BrokerId, u64>, StoreError> {
+        let (mut accounts, mut cursor) = (BTreeSet::new(), Some(ScanCursor::start()));
+        while let Some(page_cursor) = cursor {
+            let page = self.scan_open_accounts(&page_cursor).await?;
+            accounts.extend(page.members);
+            cursor = page.next;
+        }
+        let accounts: Vec<(BrokerId, AccountId)> = accounts.into_iter().collect();
+        let mut open = BTreeMap::new();
+        for ((broker, _), count) in accounts.iter().zip(self.count_open_orders(&accounts).await?) {
+            *open.entry(broker.clone()).or_default() += count;
+        }
+        Ok(open)
     }
 }
 
-fn decode_measurements(mut reply: ScriptReply, brokers: &[BrokerId]) -> Result<StoreMeasurements, StoreError> {
+/// Returns the measurements without the open orders, and how many pairs of broker and account have any.
+fn decode_measurements(mut reply: ScriptReply, brokers: &[BrokerId]) -> Result<(StoreMeasurements, usize), StoreError> {
     if reply.verdict != "figures" {
         return Err(reply.unexpected_verdict());
     }
-    Ok(StoreMeasurements {
+    let mut measurements = StoreMeasurements {
         outbox_orders: reply.next_integer()?,
         outbox_age: Duration::from_millis(reply.next_integer()?),
         claimed_orders: reply.next_integer()?,
         journaled_sequence: reply.next_integer()?,
         notional_routed: Micros::new(reply.next_integer()?)
             .ok_or_else(|| StoreError::corrupt("a day's routed notional is out of range"))?,
-        due_orders: (brokers.iter())
-            .map(|broker| Ok((broker.clone(), reply.next_integer()?)))
-            .collect::<Result<_, StoreError>>()?,
-        open_orders: decode_open_orders(&mut reply)?,
-    })
-}
-
-fn decode_open_orders(reply: &mut ScriptReply) -> Result<Option<BTreeMap<BrokerId, u64>>, StoreError> {
-    let mut open = BTreeMap::new();
-    while reply.has_more() {
-        let key = reply.next_text()?;
-        if key == TOO_MANY_SETS {
-            return Ok(None);
-        }
-        let (broker, _) = keys::parse_open_orders(&key)?;
-        *open.entry(broker).or_default() += reply.next_integer::<u64>()?;
+        due_orders: BTreeMap::new(),
+        open_orders: None,
+    };
+    let open_sets = reply.next_integer()?;
+    for broker in brokers {
+        measurements.due_orders.insert(broker.clone(), reply.next_integer()?);
     }
-    Ok(Some(open))
+    Ok((measurements, open_sets))
 }

@@ -22,7 +22,7 @@ use crate::worker::stop_point;
 /// How often a step is tried because another worker's step came first.
 pub(super) const MAX_ATTEMPTS: usize = 16;
 /// The most events that one script call applies.
-const APPLY_BATCH_SIZE: usize = 256;
+const APPLY_BATCH_SIZE: usize = 64;
 /// The pause before an event is read again that a replica of the journal does not have yet.
 const REPLICA_LAG_DELAY: Duration = Duration::from_millis(20);
 

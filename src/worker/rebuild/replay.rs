@@ -30,8 +30,8 @@ use crate::worker::router::Router;
 const MAX_REPLACE_ATTEMPTS: usize = 20;
 /// The pause between two attempts.
 const REPLACE_RETRY_DELAY: std::time::Duration = std::time::Duration::from_millis(10);
-/// How many events one script call replays.
-const REPLAY_BATCH_SIZE: usize = 256;
+/// The most events that one script call replays: as many as keep Redis for some tenths of a millisecond.
+const REPLAY_BATCH_SIZE: usize = 16;
 
 /// The result of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,0 +1,197 @@
+//! How long one call keeps Redis: calls that would take long are continued in further ones, and what is large is read and
+//! written in parts.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test a panic is the verdict"
+)]
+
+use order_router::domain::decimal::Decimal;
+use order_router::domain::id::VenueId;
+use order_router::domain::mark_prices::MarkPrices;
+use order_router::domain::order::Order;
+use order_router::domain::order_terms::Mode;
+use order_router::domain::quantity::Price;
+use order_router::domain::symbol::Symbol;
+use order_router::domain::time::TradingDate;
+use order_router::store::orders::reserve::{ReserveAction, ReserveOutcome, ReserveRequest};
+use order_router::store::sums::day::{DayRoll, DayRollOutcome};
+use order_router::store::sums::ledgers::LedgerOwner;
+use order_router::store::{Store, StoreError};
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+
+use crate::conformance_store::ready_store;
+use crate::rig::Rig;
+use crate::store_scripts::{event, filled, key, order};
+
+/// How long a document is that takes a script hundreds of microseconds to store.
+const LARGE_DOCUMENT_BYTES: usize = 4 * 1_024 * 1_024;
+/// The most instruments that settings may have.
+const MAX_INSTRUMENTS: usize = 10_000;
+
+/// Returns how many script calls Redis has run.
+async fn script_calls(redis: &mut MultiplexedConnection) -> u64 {
+    let info: String = redis::cmd("INFO").arg("commandstats").query_async(redis).await.unwrap();
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+}
+
+/// Calls the script of claims once: Redis' first call of a script takes longer.
+async fn warm_up(rig: &Rig, store: &Store) {
+    let order = order(rig, 10);
+    let request = ReserveRequest {
+        key: key(&order),
+        order_id: order.order_id,
+        account_id: order.account_id,
+        content: order.content_hash.digest(),
+        action: ReserveAction::Lookup,
+    };
+    store.reserve(request).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_a_long_call_has_left_are_answered_by_the_next() {
+    let mut rig = Rig::start().await;
+    rig.settings.redis.batch_max = 64;
+    let store = ready_store(&rig).await;
+    warm_up(&rig, &store).await;
+    let mut redis = rig.redis.connection().await;
+    let before = script_calls(&mut redis).await;
+    let orders: Vec<_> = (0..8).map(|_| order(&rig, 10)).collect();
+    let denials = orders.iter().map(|order| {
+        store.reserve(ReserveRequest {
+            key: key(order),
+            order_id: order.order_id.clone(),
+            account_id: order.account_id.clone(),
+            content: order.content_hash.digest(),
+            action: ReserveAction::RecordDecision {
+                document: vec![b' '; LARGE_DOCUMENT_BYTES],
+                max_denials_per_hour: None,
+            },
+        })
+    });
+    let answers = futures_util::future::join_all(denials).await;
+    assert_eq!(answers, vec![Ok(ReserveOutcome::DenialRecorded); 8]);
+    let calls = script_calls(&mut redis).await - before;
+    // The first call takes up all of them: without an end of its own it would be the only one.
+    assert!((4..=8).contains(&calls), "{calls}");
+    for order in &orders {
+        let length: usize = redis::cmd("HSTRLEN")
+            .arg(format!("{{or}}:order:{}", key(order).name()))
+            .arg("doc")
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+        assert_eq!(length, LARGE_DOCUMENT_BYTES);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_events_that_a_long_call_has_left_are_replayed_by_the_next() {
+    let rig = Rig::start().await;
+    let store = ready_store(&rig).await;
+    warm_up(&rig, &store).await;
+    let mut redis = rig.redis.connection().await;
+    let mut events = Vec::new();
+    for sequence in 1..=8 {
+        let claim = order(&rig, 10);
+        let update = filled(&claim, 5);
+        let moved = claim.reservation_deltas().checked_add(&update.deltas).unwrap();
+        let mut replay = event(&update, moved, sequence);
+        let mut document = replay.document.to_vec();
+        document.resize(LARGE_DOCUMENT_BYTES, b' ');
+        replay.document = document.into();
+        events.push(replay);
+    }
+    let before = script_calls(&mut redis).await;
+    let replayed = store.replay_orders_with_conflicts(None, &events, None).await;
+    assert_eq!(replayed, Ok((8, Vec::new())));
+    let calls = script_calls(&mut redis).await - before;
+    assert!((2..=4).contains(&calls), "{calls}");
+    // A second time nothing changes, and a conflict is told by its place among all events.
+    let namesake = Order {
+        client_order_id: events[2].order.client_order_id.clone(),
+        ..order(&rig, 10)
+    };
+    let mut again = events.clone();
+    again[6] = event(&filled(&namesake, 5), events[6].deltas, 2);
+    let replayed = store.replay_orders_with_conflicts(None, &again, None).await;
+    assert_eq!(replayed, Ok((0, vec![6])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ledger_of_as_many_holdings_as_there_may_be_instruments_is_read() {
+    let rig = Rig::start().await;
+    let store = ready_store(&rig).await;
+    let mut redis = rig.redis.connection().await;
+    let owner = LedgerOwner::Total(Mode::Paper);
+    assert_eq!(store.read_ledger(owner.clone()).await.unwrap().holdings, []);
+    let ledger = "{or}:totals:paper";
+    redis
+        .hset::<_, _, _, ()>(ledger, "sums", "20000 5 0 7 0 0 10000 0")
+        .await
+        .unwrap();
+    for start in (0..MAX_INSTRUMENTS).step_by(500) {
+        let holdings: Vec<(String, String)> = (start..start + 500)
+            .map(|n| (format!("binance.spot:S{n}USDT"), format!("0 0 {n} 0 20000 -3 1 0")))
+            .collect();
+        redis.hset_multiple::<_, _, _, ()>(ledger, &holdings).await.unwrap();
+    }
+    let read = store.read_ledger(owner.clone()).await.unwrap();
+    assert_eq!((read.day, read.notional, read.fill_result), (20_000, 5, 7));
+    assert!(read.read_at_ms > 0);
+    let mut positions: Vec<i128> = read.holdings.iter().map(|holding| holding.position).collect();
+    positions.sort_unstable();
+    assert_eq!(positions, (0..MAX_INSTRUMENTS as i128).collect::<Vec<_>>());
+    // A Redis that was emptied is told from one that holds nothing.
+    rig.redis.flushall().await;
+    assert!(matches!(
+        store.read_ledger(owner.clone()).await,
+        Err(StoreError::Stale(_))
+    ));
+    assert!(matches!(store.read_ledger(owner).await, Err(StoreError::Stale(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn day_begins_with_the_marks_of_as_many_instruments_as_there_may_be() {
+    let rig = Rig::start().await;
+    let store = ready_store(&rig).await;
+    let mut redis = rig.redis.connection().await;
+    let date = TradingDate::parse("2100-01-02").unwrap();
+    assert_eq!(store.read_day_marks(Mode::Paper, date).await, Ok(None));
+    let venue = VenueId::new("binance.spot").unwrap();
+    let marks: MarkPrices = (1..=MAX_INSTRUMENTS)
+        .map(|n| {
+            let price = Price::new(Decimal::from(n as i64)).unwrap();
+            ((venue.clone(), Symbol::parse(&format!("S{n}USDT")).unwrap()), price)
+        })
+        .collect();
+    let roll = |marks: &MarkPrices| DayRoll {
+        trading_date: date,
+        marks: vec![(Mode::Paper, marks.clone())],
+    };
+    let before: Option<String> = redis.hget("{or}:state", "trading_date").await.unwrap();
+    let before = before.and_then(|date| TradingDate::parse(&date));
+    assert_eq!(store.roll_day(before, &roll(&marks)).await, Ok(DayRollOutcome::Rolled));
+    assert_eq!(store.read_day_marks(Mode::Paper, date).await, Ok(Some(marks.clone())));
+    let key = format!("{{or}}:day_marks:paper:{date}");
+    assert_eq!(redis.pttl::<_, i64>(&key).await.unwrap(), -1);
+
+    // Another worker is later: its marks do not count, and end by themselves.
+    let other: MarkPrices = marks
+        .iter()
+        .take(1)
+        .map(|(name, _)| (name.clone(), Price::new(Decimal::from(1)).unwrap()))
+        .collect();
+    let late = store.roll_day(before, &roll(&other)).await;
+    assert_eq!(late, Ok(DayRollOutcome::AlreadyRolled(date)));
+    assert_eq!(store.read_day_marks(Mode::Paper, date).await, Ok(Some(marks)));
+    let keys: Vec<String> = redis.keys(format!("{key}:*")).await.unwrap();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    let left: i64 = redis.pttl(&keys[0]).await.unwrap();
+    assert!((1..=60_000).contains(&left), "{left}");
+}
