@@ -120,6 +120,37 @@ impl FilledRouter {
         let line = info.lines().find_map(|line| line.strip_prefix("used_memory_dataset:"));
         Ok(line.context("used_memory_dataset")?.trim().parse()?)
     }
+
+    /// Begins to count anew how long script calls keep Redis.
+    pub async fn reset_call_times(&mut self) -> anyhow::Result<()> {
+        redis::pipe()
+            .cmd("CONFIG")
+            .arg(&["SET", "latency-tracking-info-percentiles", "99 99.9 100"])
+            .cmd("CONFIG")
+            .arg("RESETSTAT")
+            .exec_async(&mut self.redis)
+            .await?;
+        Ok(())
+    }
+
+    /// Returns how long script calls have kept Redis, in microseconds: p99, p99.9 and the longest.
+    pub async fn call_times_us(&mut self) -> anyhow::Result<[String; 3]> {
+        let info: String = redis::cmd("INFO")
+            .arg("latencystats")
+            .query_async(&mut self.redis)
+            .await?;
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix("latency_percentiles_usec_evalsha:"));
+        let values = line.context("Redis has run no script")?.split(',');
+        // Each is `p99=612.351`; whole microseconds are enough.
+        let times: Option<Vec<String>> = values
+            .map(|value| Some(value.split_once('=')?.1.split('.').next()?.to_owned()))
+            .collect();
+        let times = times.and_then(|times| times.try_into().ok());
+        times.with_context(|| format!("{line:?} are not three percentiles"))
+    }
+
     /// Runs the load of `bench` to its end, with these arguments besides, and fails where an order was not executed.
     pub async fn measure(&self, arguments: &[&str]) -> anyhow::Result<Measured> {
         let mut load = router::command(&self.servers.addresses);

@@ -1,5 +1,5 @@
 //! What the shared state costs as it grows: the latency of an order beside 10, 10 000 and 100 000 holdings, and the bytes of
-//! Redis for an open order, a remembered id and an account seen.
+//! Redis for an open order, a remembered id and an account seen; how long script calls keep Redis meanwhile.
 //!
 //! `make bench-state` runs it. The store is filled as users fill it: holdings by journaled adjustments over the bus, the
 //! rest by orders. Servers, worker and load are processes of their own.

@@ -3,7 +3,7 @@
 use crate::filled_router::{FilledRouter, order, resting, side};
 
 /// The loads whose latency is measured: one at a time, and many.
-const CONCURRENCIES: [&str; 2] = ["1", "64"];
+const CONCURRENCIES: [&str; 3] = ["1", "64", "256"];
 
 /// How much is measured.
 pub struct Options {
@@ -32,10 +32,10 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 async fn print_latencies(options: &Options) -> anyhow::Result<()> {
-    let router = FilledRouter::start(1).await?;
+    let mut router = FilledRouter::start(1).await?;
     let seconds = options.seconds.to_string();
     println!(
-        "{:<12} {:>10} {:>10} {:>10} {:>12}",
+        "{:<12} {:>10} {:>10} {:>10} {:>12}   script calls: p99, p99.9, longest (us)",
         "holdings", "at a time", "p50 us", "p99 us", "orders/s"
     );
     let (mut held, mut first_p99) = (0, [0; CONCURRENCIES.len()]);
@@ -47,6 +47,7 @@ async fn print_latencies(options: &Options) -> anyhow::Result<()> {
         router.add_holdings(held, holdings).await?;
         held = holdings;
         for (concurrency, first_p99) in CONCURRENCIES.iter().zip(&mut first_p99) {
+            router.reset_call_times().await?;
             let measured = router
                 .measure(&[
                     "--concurrency",
@@ -57,12 +58,14 @@ async fn print_latencies(options: &Options) -> anyhow::Result<()> {
                     "binance.spot:BTCUSDT",
                 ])
                 .await?;
+            let [call_p99, call_p999, longest_call] = router.call_times_us().await?;
             if *first_p99 == 0 {
                 *first_p99 = measured.p99_us.max(1);
             }
             let ratio = measured.p99_us.saturating_mul(1_000) / *first_p99;
             println!(
-                "{holdings:<12} {concurrency:>10} {:>10} {:>10} {:>12}   p99 {}.{:03} of that at 10, <= 1.5",
+                "{holdings:<12} {concurrency:>10} {:>10} {:>10} {:>12}   {call_p99:>5} {call_p999:>5} {longest_call:>5}   \
+                 p99 {}.{:03} of that at 10, <= 1.5",
                 measured.p50_us,
                 measured.p99_us,
                 measured.throughput_per_s,

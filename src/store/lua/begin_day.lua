@@ -11,8 +11,10 @@
 local bad = stale()
 if bad then return bad end
 local stored = redis.call('HGET', KEYS[2], 'trading_date') or ''
-if stored >= ARGV[2] then return {'kept', stored} end
-if stored ~= ARGV[3] then return {'superseded', stored} end
+if stored >= ARGV[2] or stored ~= ARGV[3] then
+  for at = 5, #KEYS, 3 do redis.call('UNLINK', KEYS[at]) end
+  return {stored >= ARGV[2] and 'kept' or 'superseded', stored}
+end
 for mode = 1, #ARGV - 4 do
   if redis.call('HLEN', KEYS[3 * mode + 2]) ~= tonumber(ARGV[4 + mode]) then return {'unwritten'} end
 end
