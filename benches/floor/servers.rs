@@ -44,6 +44,8 @@ impl Servers {
                 "yes",
                 "--appendfsync",
                 "everysec",
+                "--auto-aof-rewrite-min-size",
+                "256mb",
                 "--maxmemory-policy",
                 "noeviction",
             ])

@@ -46,6 +46,8 @@ impl FilledRouter {
             command
                 .arg("worker")
                 .env("ORDER_ROUTER_BROKERS_PAPER_IBKR_REST_FILL", "never")
+                // A snapshot takes a part of the processor for some seconds: it would fall into some measurements only.
+                .env("ORDER_ROUTER_JOURNAL_SNAPSHOT_ENTRIES", "0")
                 .env("ORDER_ROUTER_RISK_MAX_OPEN_ORDERS", "1000000");
             started.push(Process::start(command, "ready").await?);
         }
