@@ -45,7 +45,7 @@ impl Servers {
                 "--appendfsync",
                 "everysec",
                 "--auto-aof-rewrite-min-size",
-                "256mb",
+                "512mb",
                 "--maxmemory-policy",
                 "noeviction",
             ])

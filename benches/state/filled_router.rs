@@ -123,9 +123,12 @@ impl FilledRouter {
         Ok(line.context("used_memory_dataset")?.trim().parse()?)
     }
 
-    /// Begins to count anew how long script calls keep Redis.
+    /// Begins to count anew how long script calls keep Redis. From now on Redis does not write its append-only file anew: that
+    /// would fall into some measurements only.
     pub async fn reset_call_times(&mut self) -> anyhow::Result<()> {
         redis::pipe()
+            .cmd("CONFIG")
+            .arg(&["SET", "auto-aof-rewrite-percentage", "0"])
             .cmd("CONFIG")
             .arg(&["SET", "latency-tracking-info-percentiles", "99 99.9 100"])
             .cmd("CONFIG")
