@@ -123,7 +123,7 @@ impl FilledRouter {
         Ok(line.context("used_memory_dataset")?.trim().parse()?)
     }
 
-    /// Begins to count anew how long script calls keep Redis. From now on Redis does not write its append-only file anew: that
+    /// Begins to count from zero how long script calls keep Redis. From now on Redis does not rewrite its append-only file: that
     /// would fall into some measurements only.
     pub async fn reset_call_times(&mut self) -> anyhow::Result<()> {
         redis::pipe()

@@ -10,7 +10,7 @@ use crate::store::comparison::types::{ABSENT, StoreDifference, StoreExpectation,
 use crate::store::comparison::values::{Fields, parse, text};
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::rebuild::final_state::{FLAT_TTL_MS, ledger_key};
+use crate::store::rebuild::final_state::FLAT_TTL_MS;
 use crate::store::sums::ledgers::{LedgerOwner, SUMS_FIELD};
 
 /// A ledger as the store holds it.
@@ -22,7 +22,7 @@ struct FoundLedger {
 
 /// Adds the commands that read a ledger. Returns how many they are.
 pub(super) fn add_reads(commands: &mut Pipeline, owner: &LedgerOwner) -> usize {
-    let key = ledger_key(owner);
+    let key = owner.key();
     commands.cmd("HGETALL").arg(&key);
     match owner {
         LedgerOwner::Account(mode, _) => {

@@ -120,7 +120,7 @@ impl LoadCommands {
         for ((venue, symbol), holding) in &ledger.holdings {
             fields.extend([keys::holding_name(venue, symbol).into(), holding_text(holding).into()]);
         }
-        let key = ledger_key(owner);
+        let key = owner.key();
         self.push("HSET", key.clone(), fields);
         match owner {
             LedgerOwner::Total(_) => {}
@@ -182,14 +182,6 @@ fn flatten<const N: usize>(fields: [(&'static str, Bytes); N]) -> Vec<Bytes> {
         .into_iter()
         .flat_map(|(name, value)| [name.into(), value])
         .collect()
-}
-
-/// Returns the key of a ledger.
-pub(in crate::store) fn ledger_key(owner: &LedgerOwner) -> String {
-    match owner {
-        LedgerOwner::Account(mode, account_id) => keys::account_ledger(*mode, account_id),
-        LedgerOwner::Total(mode) => keys::total_ledger(*mode),
-    }
 }
 
 /// Returns the fields that a record has in its stage, but for its document and what it reserves.

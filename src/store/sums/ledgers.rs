@@ -11,7 +11,6 @@ use crate::domain::time::TradingDate;
 use crate::store::connection::StoreConnection;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::rebuild::final_state::ledger_key;
 use crate::store::script::{BatchReplies, READ_MOMENT};
 
 /// The field of a ledger that holds its own sums.
@@ -29,6 +28,16 @@ pub enum LedgerOwner {
     Account(Mode, AccountId),
     /// That of all accounts, in a mode. Its holdings are net.
     Total(Mode),
+}
+
+impl LedgerOwner {
+    /// Returns the key of the ledger.
+    pub(in crate::store) fn key(&self) -> String {
+        match self {
+            Self::Account(mode, account_id) => keys::account_ledger(*mode, account_id),
+            Self::Total(mode) => keys::total_ledger(*mode),
+        }
+    }
 }
 
 /// A ledger at one moment.
@@ -73,7 +82,7 @@ pub(in crate::store) async fn run_ledger_batch(
     let call = connection.script_call(&READ_MOMENT, None, &[keys::meta()])?;
     let read = connection.run_with_reads(call, |commands| {
         for owner in owners.iter() {
-            commands.cmd("HGETALL").arg(ledger_key(owner));
+            commands.cmd("HGETALL").arg(owner.key());
         }
     });
     let (mut reply, ledgers) = read.await?;
