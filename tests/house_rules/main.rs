@@ -91,7 +91,8 @@ fn no_file_imports_itself_through_others() {
 fn sources_and_documents_use_plain_words() {
     let mut paths = source_files();
     for (directory, extensions) in [
-        ("docs", &[".md"][..]),
+        ("src", &[".lua"][..]),
+        ("docs", &[".md"]),
         ("subjects", &[".md", ".yaml", ".schema.json"]),
         ("examples", &[".md", ".py"]),
         ("clients", &[".md", ".py"]),

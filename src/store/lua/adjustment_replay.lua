@@ -1,7 +1,7 @@
--- Applies an adjustment of the journal to a store that is being healed, or a late one after it: each id once.
+-- Applies an adjustment of the journal to a store that is being rebuilt, or a late one after it: each id once.
 --
--- KEYS  1 meta, 2 healing lock, 3 adjustments that wait for the journal, 4 the adjustment's record, then those of the owner
--- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), 3 adjustment id, 4 content hash, 5 hash of the event,
+-- KEYS  1 meta, 2 lease of the rebuild, 3 adjustments that wait for the journal, 4 the adjustment's record, then those of the owner
+-- ARGV  1 the rebuild's epoch, or the one in force, 2 lease (ms), 3 adjustment id, 4 content hash, 5 hash of the event,
 --       6 event, 7 journal sequence, 8 time to live of the record (ms), never 0: a repeated event must find that the
 --       first has been counted, 9 owner and moves (MessagePack), or '' where no sum moves
 -- Returns {'replayed', 1 where it changed the sums, else 0}. Of two events for one id the first counts; one that is

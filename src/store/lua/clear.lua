@@ -1,6 +1,6 @@
--- Drops keys that a healer has loaded who did not finish.
+-- Drops keys that a rebuild has loaded which did not finish.
 --
--- KEYS  1 meta, 2 healing lock, then the keys · ARGV  1 the healer's epoch, 2 lock (ms)
+-- KEYS  1 meta, 2 lease of the rebuild, then the keys · ARGV  1 the rebuild's epoch, 2 lease (ms)
 -- Returns {'cleared'}.
 local bad = stale()
 if bad then return bad end

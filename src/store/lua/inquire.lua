@@ -5,7 +5,7 @@
 --       6 `take`: how long the turn lasts (ms); else: the pause after the first question (ms), 7 the longest pause (ms)
 -- Returns {'yours', not-founds so far, ms since its sending} · {'not'} it is not due, or no more to be asked about
 --         {'lost'} the turn is another's by now · for both see `take`
--- The time since the sending counts from the first question where a healing has lost it.
+-- The time since the sending counts from the first question where a rebuild does not know it.
 local bad = stale()
 if bad then return bad end
 local now = now_ms()

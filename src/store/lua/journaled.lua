@@ -2,10 +2,11 @@
 --
 -- KEYS  1 meta, 2 outbox, then those the commands name by their index
 -- ARGV  1 epoch, then for each event a command (MessagePack values, one behind the other):
---         order record (key index), name, the name's last 30 bits, order id, the same where the key is no part of it, else '', version, journal
---         sequence, id of its settlement or '', time to live of a remembered id (ms)
--- Returns for each event {'marked' or 'lost'}, and behind them the time of the call (us): 'lost' where the store does not know the order its version or
--- this effect, as after a loss of its last writes; the watermark does not pass such an event until it is replayed.
+--         order record (key index), name, the name's last 30 bits, order id, the same where the key is no part of it, else
+--         '', version, journal sequence, id of its settlement or '', time to live of a remembered id (ms)
+-- Returns for each event {'marked' or 'lost'}, and behind them the time of the call (us): 'lost' where the store does not
+-- know the order, its version or this effect, as after a loss of its last writes; the watermark does not pass such an event
+-- until it is replayed.
 -- Idempotent: a version that is marked already is passed over.
 local bad = stale()
 if bad then return bad end

@@ -8,10 +8,10 @@
 --                  journal's order: `locked` or `lifted`, id, document of the latch
 --                · `all` · `waiting`: only those that are not on the journal
 -- Returns {'set'}; {'standing', document} where it stands already; {'full'}; {'outdated'} where another generation is in
---         force: what called for it is looked at anew
+--         force: the caller evaluates again
 --         {'applied'}; {'moved'} where another worker has applied events in the meantime
 --         {'latches', journal sequence up to which events are applied, then id, document and `waiting` or '' of each}
--- What changes a latch raises the generation: orders that were judged before it are judged anew.
+-- What changes a latch raises the generation: orders that were judged before it are judged again.
 -- Idempotent: an event is applied once, by the sequence.
 local bad = stale()
 if bad then return bad end
@@ -42,7 +42,7 @@ elseif ARGV[2] == 'apply' then
     if waiting and waiting == document then
       redis.call('HDEL', KEYS[4], id)
     elseif waiting then
-      -- It was set anew since: its own event is still to come, and until then nothing opens it.
+      -- It was set again since: its own event is still to come, and until then nothing opens it.
       what = ''
     end
     if what == 'locked' and redis.call('HGET', KEYS[3], id) ~= document then

@@ -3,7 +3,7 @@
 -- KEYS  1 meta, 2 state, 3 document of the limits
 -- ARGV  1 epoch, 2 `read` · `set`, journal sequence of the event, hash of its limits, its document
 -- Returns {'limits', journal sequence of the event in force or 0, its hash or ''}
--- A change raises the generation: orders that were judged under other limits are judged anew.
+-- A change raises the generation: orders that were judged under other limits are judged again.
 -- Idempotent: an event is put in force once, by its sequence.
 local bad = stale()
 if bad then return bad end

@@ -1,9 +1,9 @@
 -- Writes final state into a store that is being rebuilt from nothing.
 --
--- KEYS  1 meta, 2 healing lock, then the key of each command
--- ARGV  1 the healer's epoch, 2 lock (ms), then for each command: its name, how many arguments follow, and these
+-- KEYS  1 meta, 2 lease of the rebuild, then the key of each command
+-- ARGV  1 the rebuild's epoch, 2 lease (ms), then for each command: its name, how many arguments follow, and these
 -- Returns {'loaded'}.
--- Idempotent. The healer's batches pass the epoch check only while no other healer has taken over.
+-- Idempotent. The rebuild's batches pass the epoch check only while no other worker has taken over.
 local bad = stale()
 if bad then return bad end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])

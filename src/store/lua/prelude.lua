@@ -353,8 +353,9 @@ end
 -- A ledger is the hash of an account's sums, or of the sums of all accounts. A call reads each once and writes it once.
 -- Its field `sums` is eight numbers: the day its daily sums count for (days since 1970), that day's routed notional, the
 -- expected loss of open orders, what that day's fills have made (1e-6), the second and the count of its new orders, how
--- many of its holdings are not flat, and how many of its fills have a fee without a price. A field `<venue>:<symbol>` is a holding, eight numbers: long, short, position,
--- position at the start of its day (1e-8), its day, that day's cash flow and fees (1e-6), open orders.
+-- many of its holdings are not flat, and how many of its fills have a fee without a price. A field `<venue>:<symbol>` is a
+-- holding, eight numbers: long, short, position, position at the start of its day (1e-8), its day, that day's cash flow and
+-- fees (1e-6), open orders.
 local FLAT_TTL_MS = '108000000'
 local EIGHT_FIELDS = '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$'
 local ledgers, opened = {}, {}
@@ -428,7 +429,7 @@ end
 -- that fills count for.
 local POSITION, UNPRICED, DAY = 5, 13, 15
 
--- Whether moves leave every sum of a ledger exact. Nothing is changed. Daily sums may begin anew: the sum of both
+-- Whether moves leave every sum of a ledger exact. Nothing is changed. Daily sums may begin again at zero: the sum of both
 -- magnitudes counts. This function and the next are called twice for each order: they read the moves by position.
 local function moves_fit(ledger, h, m)
   local long, short, position, open_loss = h.long + m[1], h.short + m[3], h.position + m[5], ledger.open_loss + m[10]
@@ -445,7 +446,7 @@ local function moves_fit(ledger, h, m)
     and (result < 0 and -result or result) + (more_result < 0 and -more_result or more_result) < most
 end
 
--- Moves the sums of a ledger. Daily sums are those of its latest day: a later day begins them anew, an earlier day's
+-- Moves the sums of a ledger. Daily sums are those of its latest day: a later day begins them at zero, an earlier day's
 -- moves count in what that day left to the next.
 local function move(ledger, h, m)
   local position, position_rest, cash_flow, fees = m[5], m[6], m[8], m[9]
@@ -519,7 +520,7 @@ local function move_both(owner, m)
   return true
 end
 
--- The loss of a ledger where what this settlement's fills made has brought it to its limit; it stands until its lock does.
+-- The loss of a ledger where this settlement's fills have taken it to its limit; it stands until its lock does.
 -- `base` is the loss of the view without its fills, `limit` its limit (1e-6). Both are false where there is no view. A
 -- command's watches are these two for the account, then for all accounts.
 local function watch(ledger, day, base, limit)
@@ -546,7 +547,7 @@ local function write_moves(moves)
   return table.concat(numbers, ' ')
 end
 
--- Gives back what an order holds that is being sent, by the record's own word.
+-- Releases what an order that is being sent reserves, as its record says.
 local function undo_reserved(record, owner)
   local reserved = redis.call('HGET', record, 'net')
   if not reserved then return end

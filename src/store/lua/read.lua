@@ -1,8 +1,9 @@
 -- Returns what is known of an order.
 --
 -- KEYS  1 meta, 2 order record · ARGV  1 epoch, 2 name
--- Returns {'missing'}, {'remembered', entry} of an order that has ended, or {'found', stage, hash, order id, version, journaled version, journal sequence, lease token,
---         document, then version and document of each event that is not on the journal, in order}
+-- Returns {'missing'}, {'remembered', entry} of an order that has ended, or {'found', stage, hash, order id, version,
+--         journaled version, journal sequence, lease token, document, then version and document of each event that is not on
+--         the journal, in order}
 local bad = stale()
 if bad then return bad end
 local known = redis.call('HMGET', KEYS[2], 'st', 'h', 'o', 'v', 'jv', 'seq', 'tok', 'doc')

@@ -1,4 +1,4 @@
--- Releases a claim that was never sent: everything it reserved is given back, and the id is free again. An order that was
+-- Releases a claim that was never sent: everything it reserved is released, and the id is free again. An order that was
 -- released before, on the journal, is so again.
 --
 -- KEYS  1 meta, 2 leases, 3 order record, 4 open set, 5 what makes another order its duplicate,

@@ -1,8 +1,8 @@
--- Applies journal events to a store that is being healed, or late ones after it: each order's versions once, in the
+-- Applies journal events to a store that is being rebuilt, or late ones after it: each order's versions once, in the
 -- journal's order.
 --
--- KEYS  1 meta, 2 healing lock, 3 outbox, 4 leases, 5 keys of the open sets, then those the commands name by their index
--- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), then for each event a command (MessagePack, by name) and a
+-- KEYS  1 meta, 2 lease of the rebuild, 3 outbox, 4 leases, 5 keys of the open sets, then those the commands name by their index
+-- ARGV  1 the rebuild's epoch, or the one in force, 2 lease (ms), then for each event a command (MessagePack, by name) and a
 --       document:
 --         k order record, op open set, du due set (key indices), n name, o order id, t the same where the key is no
 --         part of it, else '', h content
@@ -14,8 +14,9 @@
 --         u where it came first and something else stands in its place: that order's id o and version v, open set op,
 --         due set du, its owner w and d, the list of moves that undo on each day what it moved then; d and e above then
 --         count from nothing. What stands there is read again: it may have been marked as journaled, and as the first.
--- Returns {'replayed', how many changed something, how many events were applied: the first ones, index of each event that came before what stands in its place, or builds
---         on another effect than what stands there, from 0}. An event the store has settled already only counts as journaled.
+-- Returns {'replayed', how many changed something, how many events were applied: the first ones, then the index, from 0, of
+--         each event that came before what stands in its place, or builds on another effect than what stands there}
+-- An event that the store has settled already only counts as journaled.
 local bad = stale()
 if bad then return bad end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
@@ -89,7 +90,7 @@ for at = 3, #ARGV, 2 do
     -- It builds on another effect than what stands here.
     conflicts[#conflicts + 1] = tostring((at - 3) / 2)
   else
-    -- The first report tells its moves from nothing; what the order holds by its submission is given back.
+    -- The first report holds its moves from nothing; what the order reserves by its submission is released.
     if version == 0 then undo_reserved(record, c.w) end
     for _, moves in ipairs(c.e or {}) do force_both(c.w, moves) end
     if c.d then force_both(c.w, c.d) end

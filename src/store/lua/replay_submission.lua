@@ -1,9 +1,9 @@
--- Applies the journal's submissions and releases to a store that is being healed, or late ones after it, in the
+-- Applies the journal's submissions and releases to a store that is being rebuilt, or late ones after it, in the
 -- journal's order. An order known only by its submission counts as being sent: reserved in full, and asked about. So does
--- one whose claim the healing has withdrawn: that its worker sent it may be what the store has lost.
+-- one whose claim the rebuild has withdrawn: that its worker sent it may be what the store has lost.
 --
--- KEYS  1 meta, 2 healing lock, 3 outbox, 4 leases, 5 keys of the open sets, then those the commands name by their index
--- ARGV  1 the healer's epoch, or the one in force, 2 lock (ms), 3 lease (ms), 4 whether the store is being healed (1 or
+-- KEYS  1 meta, 2 lease of the rebuild, 3 outbox, 4 leases, 5 keys of the open sets, then those the commands name by their index
+-- ARGV  1 the rebuild's epoch, or the one in force, 2 lease (ms), 3 lease (ms), 4 whether the store is being rebuilt (1 or
 --       0), then for each event a command (MessagePack, by name) and the order's document:
 --         k order record, op open set (key indices), n name, o order id, h content
 --         st `sending` or `released`, t the claim's token, q journal sequence, ttl of a released order (ms)
@@ -15,7 +15,7 @@ if bad then return bad end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 local now, changed, highest, done = now_ms(), 0, 0, 0
 
--- A claim that a healing has withdrawn. The store may have lost that its order was submitted and sent.
+-- A claim that a rebuild has withdrawn. The store may have lost that its order was submitted and sent.
 local function is_withdrawn(known)
   return ARGV[4] == '1' and known[1] == 'releasing' and string.sub(known[6] or '', 1, 8) == 'healing:'
 end

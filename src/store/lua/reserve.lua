@@ -12,7 +12,7 @@
 -- Returns for each order
 --         {'known', stage, content, order id, version, journaled version, journal sequence}
 --         {'remembered', entry}: the order has ended
---         {'generation', generation}: it has to be judged anew
+--         {'generation', generation}: it has to be judged again
 --         {'claimed' | 'over' | 'probed', readings, loss of the breach of the account or '', of all accounts or ''}
 --         {'booked', the same, loss of the account or '', of all accounts or ''}: the effect is booked as well; a loss is
 --         in the answer where the effect has taken it to its limit. Of a replace version and document follow of each event
@@ -141,10 +141,10 @@ local function compare_caps(c, account, total, exposure, exposure_rest, is_reduc
     while after_rest >= REST do after, after_rest = after + 1, after_rest - REST end
     if (after > most or after == most and after_rest > most_rest) and not (cap[10] and is_reduction) then over = true end
     local ledger = (measured == 'total_notional' or measured == 'total_loss') and total or account
-    local told, change = ledger.alerts and ledger.alerts[cap[11]], nil
+    local alerted_at, change = ledger.alerts and ledger.alerts[cap[11]], nil
     if alert_from and (after > alert_from or after == alert_from and after_rest >= alert_from_rest) then
-      if not told or now - told >= repeat_after then change = 'alert' end
-    elseif told and not (alert_from and is_at_most(cap[6], cap[7], after, after_rest)) then
+      if not alerted_at or now - alerted_at >= repeat_after then change = 'alert' end
+    elseif alerted_at and not (alert_from and is_at_most(cap[6], cap[7], after, after_rest)) then
       change = 'calm'
     end
     readings[count + 1], readings[count + 2] = before, change == 'alert' and 1 or 0
@@ -303,7 +303,7 @@ local function deny(c, document, was_released)
 end
 
 -- The answer where a record or an entry is known, or nil: the order may be claimed. Where the very effect is booked already,
--- the reply to an earlier call was lost. A released order is claimed again under its own id, by whoever knows it.
+-- the reply to an earlier call was lost. A released order is claimed again under its own id.
 local function known_answer(c, record, stage)
   local name, order_id, settlement, bits = c[17], c[18], c[22], c[23]
   if stage then

@@ -4,7 +4,7 @@
 -- ARGV  1 epoch, then for each order a command (MessagePack values, one behind the other: the fields below) and a document
 -- Returns for each order
 --         {'booked', loss of the account or '', of all accounts or '', then version and document of each event before this
---         one that is not on the journal, in order}: a loss is told where it has reached its limit
+--         one that is not on the journal, in order}: a loss is there where it has reached its limit
 --         {'superseded', document}: another effect came first; the order's latest document ('' once journaled and ended)
 --         {'lease'} the lease is another's · {'late'} past the deadline · {'halted'} nothing new takes effect
 --         {'crosses', position (1e-8)}: a reducing fill would cross zero · {'missing'} or another order's id
@@ -46,7 +46,7 @@ local function one(packed, doc)
   local known = redis.call('HMGET', record, 'st', 'v', 'jv', 'tok', 'sid', 'o')
   if not known[1] then known, ended = read_ended(c) end
   if not known or known[6] ~= c[ORDER_ID] then return {'missing'} end
-  -- It was given back, and nothing of it was sent.
+  -- It was released, and nothing of it was sent.
   if known[1] == 'releasing' or known[1] == 'released' then return {'missing'} end
   local version, journaled = tonumber(known[2]), tonumber(known[3])
   if known[1] == 'denied' then return {'superseded', redis.call('HGET', record, 'doc') or ''} end

@@ -1,9 +1,9 @@
--- Turns a claimed order into one that is being sent, immediately before the first byte: from here on nobody releases it.
+-- Turns a claimed order into one that is being sent, immediately before the first byte: from here on no worker releases it.
 --
 -- KEYS  1 meta, 2 leases, 3 order record, 4 state
 -- ARGV  1 epoch, 2 name, 3 order id, 4 lease token, 5 lease (ms), 6 deadline (ms, Redis' clock)
 --       7 the timestamp the request carries, 8 journal sequence of its submitting event
---       9 what it reserves (moves, in one text), for whoever has to undo it
+--       9 what it reserves (moves, in one text), for the worker that has to undo it
 -- Returns {'sending'} · {'lease'} not claimed under this lease (any more) · {'late'} past the deadline ·
 --         {'halted'} trading is halted
 -- Idempotent: the same start a second time is answered 'sending' and changes nothing.

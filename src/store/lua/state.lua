@@ -6,7 +6,7 @@
 --                · `mark`, version that is on the journal
 -- Returns {'state', version, mode or '', trading state or '', daily notional limit or '', daily loss limit or '',
 --         document, journaled version}; {'superseded', …the same} where another change came first.
--- A change raises the generation: orders that were judged before it are judged anew.
+-- A change raises the generation: orders that were judged before it are judged again.
 local bad = stale()
 if bad then return bad end
 local VALUES = {'mode', 'trading_state', 'daily_notional_limit', 'daily_loss_limit'}

@@ -1,5 +1,5 @@
 -- Drops remembered ids whose retention has ended, bucket by bucket, and merges buckets that have become small. The pace is
--- that of the whole store, whoever calls: every bucket is looked at about once an hour.
+-- that of the whole store, whichever worker calls: every bucket is read about once an hour.
 --
 -- KEYS  1 meta · ARGV  1 epoch, 2 most buckets of one call
 -- Returns {'swept', how many were dropped, how many are remembered, how many buckets there are}.

@@ -1,4 +1,4 @@
--- Releases an order that may be on the journal as being submitted: what it reserved is given back, and its id is free for
+-- Releases an order that may be on the journal as being submitted: what it reserved is released, and its id is free for
 -- the same order once the release is on the journal, too.
 --
 -- KEYS  1 meta, 2 leases, 3 outbox, 4 order record, 5 open set, 6 keys of the open sets,

@@ -1,4 +1,4 @@
--- Marks a release as being on the journal: only now may the same order be claimed anew.
+-- Marks a release as being on the journal: only now may the same order be claimed again.
 --
 -- KEYS  1 meta, 2 outbox, 3 order record
 -- ARGV  1 epoch, 2 name, 3 order id, 4 lease token of the claim that was released, 5 journal sequence, 6 ttl (ms)

@@ -220,7 +220,7 @@ impl Store {
         let mut reply = self.connection.query(command).await.and_then(ScriptReply::from_value)?;
         match reply.verdict.as_str() {
             "busy" => return Ok(BeginRebuildOutcome::Busy),
-            "healed" => return Ok(BeginRebuildOutcome::AlreadyRebuilt),
+            "rebuilt" => return Ok(BeginRebuildOutcome::AlreadyRebuilt),
             "foreign" => return reply.next_text().map(BeginRebuildOutcome::ForeignSchema),
             "begun" => {}
             _ => return Err(reply.unexpected_verdict()),

@@ -62,16 +62,16 @@ scripts! {
     MARK_WITHDRAWAL_JOURNALED = "withdrawn.lua", "#!lua flags=allow-oom\n";
     INQUIRE = "inquire.lua", "#!lua flags=allow-oom\n";
     REPLAY_SUBMISSIONS = "replay_submission.lua", "#!lua flags=allow-oom\n";
-    EXTEND_REBUILD = "extend_healing.lua", "#!lua flags=allow-oom\n";
+    EXTEND_REBUILD = "extend_rebuild.lua", "#!lua flags=allow-oom\n";
     LOAD_STATE = "load.lua", "#!lua flags=allow-oom\n";
     CLEAR_LOADED = "clear.lua", "#!lua flags=allow-oom\n";
     SNAPSHOT_TURN = "snapshot_turn.lua", "#!lua flags=allow-oom\n";
-    FINISH_REBUILD = "finish_healing.lua", "#!lua flags=allow-oom\n";
-    ABANDON_REBUILD = "abandon_healing.lua", "#!lua flags=allow-oom\n";
+    FINISH_REBUILD = "finish_rebuild.lua", "#!lua flags=allow-oom\n";
+    ABANDON_REBUILD = "abandon_rebuild.lua", "#!lua flags=allow-oom\n";
 }
 
 /// The script that starts a rebuild. It is called by its text: a restart of Redis drops the loaded scripts.
-pub(in crate::store) const BEGIN_REBUILD: &str = include_str!("../lua/begin_healing.lua");
+pub(in crate::store) const BEGIN_REBUILD: &str = include_str!("../lua/begin_rebuild.lua");
 
 /// The script that counts a request against a venue's limits. It knows no epoch and is called by its text: a venue counts
 /// whatever becomes of the store, and a rebuild, which drops the loaded scripts, must not stop inquiries and cancels.

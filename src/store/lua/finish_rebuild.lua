@@ -1,9 +1,9 @@
--- Ends a healing: the new epoch is in force.
+-- Ends a rebuild: the new epoch is in force.
 --
--- KEYS  1 meta, 2 healing lock, 3 state · ARGV  1 the healer's epoch, 2 the new epoch, 3 creation time of the journal,
+-- KEYS  1 meta, 2 lease of the rebuild, 3 state · ARGV  1 the rebuild's epoch, 2 the new epoch, 3 creation time of the journal,
 --       4 the first journal sequence that was not replayed, 5 how long late events may still come (ms)
 -- The generation of what orders are judged by goes on from the epoch: it is above every one that a worker may still hold.
--- Returns {'finished'}, or {'stale', epoch} where another healer has taken over.
+-- Returns {'finished'}, or {'stale', epoch} where another worker has taken over.
 local bad = stale()
 if bad then return bad end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'journal_created', ARGV[3], 'late_from', ARGV[4], 'late_until',
