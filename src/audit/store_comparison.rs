@@ -25,7 +25,7 @@ use crate::wire::state::StateEvent;
 use crate::worker::rebuild::error::StoreRebuildError;
 
 /// How many parts are read at one moment.
-const PARTS_AT_A_TIME: usize = 100;
+const PARTS_AT_A_TIME: usize = 8;
 /// For how long a part has to differ while Redis is settled, before it counts as a difference: workers apply what others
 /// have journaled within a second.
 const CONFIRMED_AFTER: Duration = Duration::from_millis(1_500);

@@ -32,7 +32,7 @@ pub struct RedisSettings {
     pub remembered_ids_mb: u64,
     /// Retention of ended orders, in hours, 1 to 8760: until then their ids are refused for other orders. Default 24.
     pub retention_h: u64,
-    /// Maximum number of orders in one script call, 1 to 1000; a call holds fewer where it would take Redis more than 0.8
+    /// Maximum number of orders in one script call, 1 to 1000; a call holds fewer where it would take Redis more than 0.35
     /// milliseconds. Default 32.
     pub batch_max: usize,
     /// Maximum number of calls that wait in one process, 1 to 1000000; beyond it intents get `queue_full`. Default 8192.

@@ -21,6 +21,7 @@
 //! | `adjustment:<id>` | hash | `h` content hash, `e` hash of the event, `doc` journal event, `seq` its journal sequence or 0 | once journaled: the retention |
 //! | `adjustments` | sorted set | ids of adjustments whose event is not journaled, by moment of booking | until journaled |
 //! | `day_marks:<mode>:<date>` | hash | the mark of each instrument at the start of the day, by `<venue>:<symbol>` | 8 days beyond its day |
+//! | `day_marks:<mode>:<date>:<token>` | hash | the marks that a worker has written of a day that it is about to begin, as above | 60 s; the day's own key once it begins |
 //! | `latches` | hash | the document (journal event) of each lock in force, by lock id | until lifted |
 //! | `latches_waiting` | hash | those of the documents that are not journaled, by lock id | until journaled |
 //! | `switches` | hash | the dead man's switch of each account that has one: its time (ms), a space, and the document (journal event) that armed it | while armed |

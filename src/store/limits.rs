@@ -1,7 +1,7 @@
 //! How many entries the store may hold or a call may return: every collection has a named maximum.
 
 /// The most ledgers that one call reads: Redis serves no other client meanwhile.
-pub const MAX_LEDGERS_PER_READ: usize = 16;
+pub const MAX_LEDGERS_PER_READ: usize = 8;
 
 /// About how many accounts one look at the accounts that hold something covers: some tenths of a millisecond of Redis.
 pub const SWEEP_ACCOUNTS: usize = 64;

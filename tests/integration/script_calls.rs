@@ -1,5 +1,5 @@
 //! How long one call keeps Redis: calls that would take long are continued in further ones, and what is large is read and
-//! written in parts.
+//! written in parts. Also what such parts must not do: appear in an emptied store, or be lost.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,9 @@ use order_router::domain::order_terms::Mode;
 use order_router::domain::quantity::Price;
 use order_router::domain::symbol::Symbol;
 use order_router::domain::time::TradingDate;
+use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
 use order_router::store::orders::reserve::{ReserveAction, ReserveOutcome, ReserveRequest};
+use order_router::store::rebuild::epoch::BeginRebuildOutcome;
 use order_router::store::sums::day::{DayRoll, DayRollOutcome};
 use order_router::store::sums::ledgers::LedgerOwner;
 use order_router::store::{Store, StoreError};
@@ -77,8 +79,8 @@ async fn commands_that_a_long_call_has_left_are_answered_by_the_next() {
     let answers = futures_util::future::join_all(denials).await;
     assert_eq!(answers, vec![Ok(ReserveOutcome::DenialRecorded); 8]);
     let calls = script_calls(&mut redis).await - before;
-    // The first call takes up all of them: without an end of its own it would be the only one.
-    assert!((4..=8).contains(&calls), "{calls}");
+    // The first call takes up nearly all of them: without an end of its own there would be two.
+    assert!((3..=8).contains(&calls), "{calls}");
     for order in &orders {
         let length: usize = redis::cmd("HSTRLEN")
             .arg(format!("{{or}}:order:{}", key(order).name()))
@@ -156,6 +158,28 @@ async fn ledger_of_as_many_holdings_as_there_may_be_instruments_is_read() {
     assert!(matches!(store.read_ledger(owner).await, Err(StoreError::Stale(_))));
 }
 
+/// Returns marks of this many instruments.
+fn marks_of(instruments: usize) -> MarkPrices {
+    let venue = VenueId::new("binance.spot").unwrap();
+    let mark = |n: usize| {
+        let price = Price::new(Decimal::from(n as i64)).unwrap();
+        ((venue.clone(), Symbol::parse(&format!("S{n}USDT")).unwrap()), price)
+    };
+    (1..=instruments).map(mark).collect()
+}
+
+fn roll(date: TradingDate, marks: &MarkPrices) -> DayRoll {
+    DayRoll {
+        trading_date: date,
+        marks: vec![(Mode::Paper, marks.clone())],
+    }
+}
+
+async fn day_in_force(redis: &mut MultiplexedConnection) -> Option<TradingDate> {
+    let date: Option<String> = redis.hget("{or}:state", "trading_date").await.unwrap();
+    date.and_then(|date| TradingDate::parse(&date))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn day_begins_with_the_marks_of_as_many_instruments_as_there_may_be() {
     let rig = Rig::start().await;
@@ -163,32 +187,85 @@ async fn day_begins_with_the_marks_of_as_many_instruments_as_there_may_be() {
     let mut redis = rig.redis.connection().await;
     let date = TradingDate::parse("2100-01-02").unwrap();
     assert_eq!(store.read_day_marks(Mode::Paper, date).await, Ok(None));
-    let venue = VenueId::new("binance.spot").unwrap();
-    let marks: MarkPrices = (1..=MAX_INSTRUMENTS)
-        .map(|n| {
-            let price = Price::new(Decimal::from(n as i64)).unwrap();
-            ((venue.clone(), Symbol::parse(&format!("S{n}USDT")).unwrap()), price)
-        })
-        .collect();
-    let roll = |marks: &MarkPrices| DayRoll {
-        trading_date: date,
-        marks: vec![(Mode::Paper, marks.clone())],
-    };
-    let before: Option<String> = redis.hget("{or}:state", "trading_date").await.unwrap();
-    let before = before.and_then(|date| TradingDate::parse(&date));
-    assert_eq!(store.roll_day(before, &roll(&marks)).await, Ok(DayRollOutcome::Rolled));
+    let marks = marks_of(MAX_INSTRUMENTS);
+    let before = day_in_force(&mut redis).await;
+    // A full Redis, which takes no new order, begins the day all the same.
+    let limit = |bytes| redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes).clone();
+    limit(1).exec_async(&mut redis).await.unwrap();
+    let rolled = store.roll_day(before, &roll(date, &marks)).await;
+    assert_eq!(rolled, Ok(DayRollOutcome::Rolled));
+    limit(0).exec_async(&mut redis).await.unwrap();
     assert_eq!(store.read_day_marks(Mode::Paper, date).await, Ok(Some(marks.clone())));
     let key = format!("{{or}}:day_marks:paper:{date}");
     assert_eq!(redis.pttl::<_, i64>(&key).await.unwrap(), -1);
 
-    // Another worker is later: its marks do not count, and are dropped.
-    let other = marks
-        .keys()
-        .take(1)
-        .map(|name| (name.clone(), Price::new(Decimal::from(1)).unwrap()));
-    let late = store.roll_day(before, &roll(&other.collect())).await;
+    // Another worker is later, or knows another day before: its marks do not count, and are dropped.
+    let late = store.roll_day(before, &roll(date, &marks_of(1))).await;
     assert_eq!(late, Ok(DayRollOutcome::AlreadyRolled(date)));
+    let later = TradingDate::parse("2100-01-03").unwrap();
+    let lost = store.roll_day(before, &roll(later, &marks_of(1))).await;
+    assert_eq!(lost, Ok(DayRollOutcome::Superseded(Some(date))));
     assert_eq!(store.read_day_marks(Mode::Paper, date).await, Ok(Some(marks)));
-    let written: Vec<String> = redis.keys(format!("{key}:*")).await.unwrap();
+    let written: Vec<String> = redis.keys("{or}:day_marks:*:*:*").await.unwrap();
     assert_eq!(written, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_that_begins_a_day_writes_nothing_into_an_emptied_store() {
+    let rig = Rig::start().await;
+    let store = ready_store(&rig).await;
+    let mut redis = rig.redis.connection().await;
+    let before = day_in_force(&mut redis).await;
+    rig.redis.flushall().await;
+    let date = TradingDate::parse("2100-01-02").unwrap();
+    let rolled = store.roll_day(before, &roll(date, &marks_of(3))).await;
+    assert!(matches!(rolled, Err(StoreError::Stale(_))), "{rolled:?}");
+    // Any key would make it look as if it held orders, and no worker would rebuild it by itself.
+    assert_eq!(rig.store_keys().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rebuild_begins_before_an_event_that_is_known_to_be_lost_whatever_was_marked_before() {
+    let rig = Rig::start().await;
+    let store = ready_store(&rig).await;
+    let (known, lost) = (order(&rig, 10), order(&rig, 10));
+    for order in [&known, &lost] {
+        let denial = ReserveRequest {
+            key: key(order),
+            order_id: order.order_id.clone(),
+            account_id: order.account_id.clone(),
+            content: order.content_hash.digest(),
+            action: ReserveAction::RecordDecision {
+                document: b"{}".to_vec(),
+                max_denials_per_hour: None,
+            },
+        };
+        assert_eq!(store.reserve(denial).await, Ok(ReserveOutcome::DenialRecorded));
+    }
+    let mark = |order: &Order, sequence| MarkJournaledRequest {
+        key: key(order),
+        order_id: order.order_id.clone(),
+        version: 1,
+        settlement_id: None,
+        sequence,
+    };
+    assert_eq!(
+        store.mark_journaled(mark(&known, 10)).await,
+        Ok(MarkJournaledOutcome::Marked)
+    );
+    let mut redis = rig.redis.connection().await;
+    redis
+        .del::<_, ()>(format!("{{or}}:order:{}", key(&lost).name()))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.mark_journaled(mark(&lost, 5)).await,
+        Ok(MarkJournaledOutcome::NeedsReplay)
+    );
+    let status = store.read_status().await.unwrap();
+    assert_eq!(status.journal_sequence, 10);
+    let BeginRebuildOutcome::Acquired(rebuild) = store.begin_rebuild(&status).await.unwrap() else {
+        panic!("the rebuild is not acquired");
+    };
+    assert_eq!(rebuild.journal_sequence, 4);
 }

@@ -124,7 +124,11 @@ fn start_attempt(route: &Arc<PrimaryRoute>, delay: Duration) -> ConnectAttempt {
 }
 
 fn is_of_replica(error: &RedisError) -> bool {
-    error.code().is_some_and(|code| REPLICA_CODES.contains(&code))
+    let is_replica_code = |code: &str| REPLICA_CODES.contains(&code);
+    // Redis aborts a transaction of which it has refused a command; the reasons are errors of their own.
+    let reasons = error.clone().into_server_errors();
+    let mut reasons = reasons.iter().flat_map(|errors| errors.iter());
+    error.code().is_some_and(is_replica_code) || reasons.any(|(_, reason)| is_replica_code(reason.code()))
 }
 
 /// Connects to another server as soon as the Sentinels name another primary: the one before may still reply, and may

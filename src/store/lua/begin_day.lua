@@ -20,7 +20,9 @@ for mode = 1, #ARGV - 4 do
 end
 for mode = 1, #ARGV - 4 do
   local marks, before, written = KEYS[3 * mode], KEYS[3 * mode + 1], KEYS[3 * mode + 2]
-  if ARGV[4 + mode] ~= '0' then
+  if ARGV[4 + mode] == '0' then
+    redis.call('UNLINK', marks)
+  else
     redis.call('PERSIST', written)
     redis.call('RENAME', written, marks)
   end

@@ -22,8 +22,10 @@ if epoch == '' or ARGV[5] == '1' then redis.call('HSET', KEYS[1], 'loading', '1'
 local known = redis.call('HMGET', KEYS[1], 'journal_sequence', 'journal_created', 'late_from', 'late_until', 'loading')
 -- What is cleared and loaded as a whole has no limits in force yet: else the worker would take those here for them.
 if known[5] == '1' then redis.call('HDEL', KEYS[1], 'limits_sequence', 'limits_hash') end
--- While late events of an earlier epoch may still be missing here, the replay starts with them: it passes over the rest.
 local from = tonumber(known[1] or '0')
+-- What the store is known to lack is replayed, also where the highest sequence had passed it before that was known.
+for one in string.gmatch(redis.call('HGET', KEYS[1], 'lost') or '', '%d+') do from = math.min(from, tonumber(one) - 1) end
+-- While late events of an earlier epoch may still be missing here, the replay starts with them: it passes over the rest.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if known[3] and now < tonumber(known[4]) then from = math.min(from, tonumber(known[3]) - 1) end

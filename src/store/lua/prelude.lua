@@ -64,17 +64,18 @@ end
 
 -- Whether the call has run so long that it answers no further command: Redis serves no one else meanwhile. The caller sends
 -- those again that have no answer. What is still to do, one command and the writing of the ledgers, takes less than as much
--- again. It is asked from the third command on.
+-- again. It is asked from the third command on, or for each part of what is no batch.
 local LONG_CALL_US = 400
 
 local function is_long()
   return time_spent_us() >= LONG_CALL_US
 end
 
--- Runs one command of a batch with its arguments. An error in it is its own answer: the commands beside it stand.
+-- Runs one command of a batch with its arguments. An error in it is its own answer: the commands beside it stand. Each
+-- command has an answer, because those without one are the last of the batch and are sent again.
 local function answer_for(run, ...)
   local ok, answer = pcall(run, ...)
-  if ok then return answer end
+  if ok then return answer or {'failed', 'the script has no answer'} end
   return {'failed', type(answer) == 'table' and answer.err or tostring(answer)}
 end
 

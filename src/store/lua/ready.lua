@@ -5,7 +5,12 @@
 -- Returns {'names', name, …}, the longest waiting first.
 local bad = stale()
 if bad then return bad end
-local before = string.format('%.0f', now_ms() - tonumber(ARGV[2]))
-local answer = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', before, 'LIMIT', ARGV[3], ARGV[4])
-table.insert(answer, 1, 'names')
+local before, first = now_ms() - tonumber(ARGV[2]), tonumber(ARGV[3])
+-- By rank: a range by score passes over every name that it leaves out.
+local names = redis.call('ZRANGE', KEYS[2], first, first + tonumber(ARGV[4]) - 1, 'WITHSCORES')
+local answer = {'names'}
+for at = 1, #names, 2 do
+  if tonumber(names[at + 1]) > before then break end
+  answer[#answer + 1] = names[at]
+end
 return answer

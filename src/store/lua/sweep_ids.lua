@@ -28,6 +28,7 @@ for number = 1, due do
 end
 ids.count = ids.count - dropped
 for _ = 1, due do
+  if is_long() then break end
   if ids.buckets > 1 and ids.count < ids.buckets * IDS_A_BUCKET / 4 then merge_bucket() end
 end
 if due > 0 then

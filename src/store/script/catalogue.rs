@@ -50,6 +50,8 @@ scripts! {
     SWEEP_IDS = "sweep_ids.lua", "#!lua flags=allow-oom\n";
     SWEEP = "sweep.lua", "#!lua flags=allow-oom\n";
     READ_DAY_MARKS = "day_marks.lua", "#!lua flags=no-writes\n";
+    // A full Redis has a new day, too: without it no loss is watched.
+    WRITE_DAY_MARKS = "write_marks.lua", "#!lua flags=allow-oom\n";
     ROLL_DAY = "begin_day.lua", "#!lua flags=allow-oom\n";
     OPERATOR_STATE = "state.lua", "#!lua flags=allow-oom\n";
     LIMITS = "limits.lua", "#!lua flags=allow-oom\n";

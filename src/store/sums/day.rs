@@ -9,9 +9,9 @@ use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::rebuild::lease::StoreRebuild;
 use crate::store::retention::day_ttl_ms;
-use crate::store::script::{READ_DAY_MARKS, ROLL_DAY};
+use crate::store::script::{READ_DAY_MARKS, ROLL_DAY, WRITE_DAY_MARKS};
 
-/// How many marks one command writes or about as many reads.
+/// How many marks one call writes, and about how many one reads: some tenths of a millisecond of Redis.
 const MARKS_PAGE: usize = 500;
 /// How long marks wait for their day to begin, in milliseconds.
 const WRITTEN_MARKS_TTL_MS: i64 = 60_000;
@@ -43,7 +43,7 @@ impl Store {
     /// # Errors
     /// Any [`StoreError`].
     pub async fn read_day_marks(&self, mode: Mode, date: TradingDate) -> Result<Option<MarkPrices>, StoreError> {
-        if !self.has_begun(date).await? {
+        if !self.has_begun(None, date).await? {
             return Ok(None);
         }
         let (key, mut cursor) = (keys::day_marks(mode, date), "0".to_owned());
@@ -66,12 +66,12 @@ impl Store {
             cursor = next;
         }
         // Redis may have been emptied in between.
-        Ok(self.has_begun(date).await?.then_some(marks))
+        Ok(self.has_begun(None, date).await?.then_some(marks))
     }
 
-    async fn has_begun(&self, date: TradingDate) -> Result<bool, StoreError> {
+    async fn has_begun(&self, rebuild: Option<&StoreRebuild>, date: TradingDate) -> Result<bool, StoreError> {
         let keys = [keys::meta(), keys::operator_state()];
-        let mut call = self.connection.script_call(&READ_DAY_MARKS, None, &keys)?;
+        let mut call = self.connection.script_call(&READ_DAY_MARKS, rebuild, &keys)?;
         call.arg(date.to_string());
         let reply = self.connection.run(call).await?;
         match reply.verdict.as_str() {
@@ -108,6 +108,9 @@ impl Store {
         previous: Option<TradingDate>,
         roll: &DayRoll,
     ) -> Result<DayRollOutcome, StoreError> {
+        if self.has_begun(rebuild, roll.trading_date).await? {
+            return Ok(DayRollOutcome::AlreadyRolled(roll.trading_date));
+        }
         let token = uuid::Uuid::new_v4().to_string();
         let before = previous.unwrap_or_else(|| roll.trading_date.previous());
         let mut keys = vec![keys::meta(), keys::operator_state()];
@@ -116,7 +119,7 @@ impl Store {
             let marks = roll.marks.iter().find(|(of, _)| of == mode).map(|(_, marks)| marks);
             let written = keys::written_day_marks(*mode, roll.trading_date, &token);
             if let Some(marks) = marks {
-                self.write_day_marks(&written, marks).await?;
+                self.write_day_marks(rebuild, &written, marks).await?;
             }
             counts.push(marks.map_or(0, MarkPrices::len));
             keys.extend([
@@ -143,25 +146,30 @@ impl Store {
             ("kept", Some(date)) => Ok(DayRollOutcome::AlreadyRolled(date)),
             ("superseded", date) => Ok(DayRollOutcome::Superseded(date)),
             ("unwritten", _) => Err(StoreError::NotExecuted(
-                "the marks of the new day were gone before it began; it is begun again".to_owned(),
+                "the marks of the new day were gone before it began; try again".to_owned(),
             )),
             _ => Err(reply.unexpected_verdict()),
         }
     }
 
     /// Writes marks under a key of their own, in pages, until the day begins. They end by themselves where it does not.
-    async fn write_day_marks(&self, key: &str, marks: &MarkPrices) -> Result<(), StoreError> {
+    async fn write_day_marks(
+        &self,
+        rebuild: Option<&StoreRebuild>,
+        key: &str,
+        marks: &MarkPrices,
+    ) -> Result<(), StoreError> {
         let marks: Vec<(String, String)> = marks
             .iter()
             .map(|((venue, symbol), price)| (keys::holding_name(venue, symbol), price.to_string()))
             .collect();
+        let mut pages = Vec::new();
         for page in marks.chunks(MARKS_PAGE) {
-            let mut commands = redis::pipe();
-            commands.atomic();
-            commands.hset_multiple(key, page).ignore();
-            commands.pexpire(key, WRITTEN_MARKS_TTL_MS).ignore();
-            self.connection.query_pipeline(&commands).await?;
+            let keys = [keys::meta(), key.to_owned()];
+            let mut call = self.connection.script_call(&WRITE_DAY_MARKS, rebuild, &keys)?;
+            call.arg(WRITTEN_MARKS_TTL_MS).arg(page);
+            pages.push(self.connection.run(call));
         }
-        Ok(())
+        futures_util::future::try_join_all(pages).await.map(drop)
     }
 }

@@ -65,6 +65,9 @@ impl Store {
         let (mut accounts, mut cursor) = (BTreeSet::new(), Some(ScanCursor::start()));
         while let Some(page_cursor) = cursor {
             let page = self.scan_open_accounts(&page_cursor).await?;
+            if let Some(key) = page.unreadable.first() {
+                return Err(StoreError::corrupt(format!("{key:?} is no set of open orders")));
+            }
             accounts.extend(page.members);
             cursor = page.next;
         }

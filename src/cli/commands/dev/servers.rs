@@ -201,7 +201,7 @@ impl DevServers {
         // The settings of deploy/redis.conf.
         command.args(["--bind", "127.0.0.1", "--port", &port, "--daemonize", "no"]);
         command.args(["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]);
-        command.args(["--auto-aof-rewrite-min-size", "512mb"]);
+        command.args(["--auto-aof-rewrite-min-size", "512mb", "--lazyfree-lazy-expire", "yes"]);
         command
             .args(["--maxmemory-policy", "noeviction", "--dir"])
             .arg(self.directory.path("redis"));
