@@ -10,8 +10,9 @@ use crate::domain::money::{MAX_EXACT_INTEGER, Micros, Rounding};
 use crate::domain::quantity::{Price, Quantity};
 use crate::domain::symbol::Symbol;
 
-/// The maximum number of instruments.
-pub const MAX_INSTRUMENTS: usize = 10_000;
+/// The maximum number of instruments. The ledger of all accounts may have a holding for each, and Redis reads it in one
+/// command, during which no other is executed.
+pub const MAX_INSTRUMENTS: usize = 5_000;
 
 /// The instruments. A settings file with any instrument replaces the whole default list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

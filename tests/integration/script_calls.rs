@@ -7,6 +7,7 @@
     reason = "in a test a panic is the verdict"
 )]
 
+use order_router::config::instruments::MAX_INSTRUMENTS;
 use order_router::domain::decimal::Decimal;
 use order_router::domain::id::VenueId;
 use order_router::domain::mark_prices::MarkPrices;
@@ -30,8 +31,6 @@ use crate::store_scripts::{event, filled, key, order};
 
 /// How long a document is that takes a script hundreds of microseconds to store.
 const LARGE_DOCUMENT_BYTES: usize = 4 * 1_024 * 1_024;
-/// The most instruments that settings may have.
-const MAX_INSTRUMENTS: usize = 10_000;
 
 /// Returns how many script calls Redis has run.
 async fn script_calls(redis: &mut MultiplexedConnection) -> u64 {
@@ -134,7 +133,7 @@ async fn ledger_of_as_many_holdings_as_there_may_be_instruments_is_read() {
     assert_eq!(store.read_ledger(owner.clone()).await.unwrap().holdings, []);
     let ledger = "{or}:totals:paper";
     redis
-        .hset::<_, _, _, ()>(ledger, "sums", "20000 5 0 7 0 0 10000 0")
+        .hset::<_, _, _, ()>(ledger, "sums", "20000 5 0 7 0 0 5000 0")
         .await
         .unwrap();
     for start in (0..MAX_INSTRUMENTS).step_by(500) {

@@ -102,7 +102,7 @@ impl ControlCache {
             return Ok(limits.clone());
         }
         let document = stored.limits_document.clone();
-        // The limits of ten thousand instruments take some time, in which other calls must go on.
+        // The limits of some thousand instruments take some time, in which other calls must go on.
         let limits = tokio::task::spawn_blocking(move || decode_limits(&document)).await;
         let limits = limits.map_err(|error| StoreError::NotExecuted(error.to_string()))??;
         Ok(decoded.insert(Arc::new(limits)).clone())
