@@ -118,9 +118,17 @@ impl FilledRouter {
             ensure!(Instant::now() < end, "{waiting:?} orders still wait for the journal");
             sleep(DRAIN_POLL).await;
         }
-        let info: String = redis::cmd("INFO").arg("memory").query_async(&mut self.redis).await?;
-        let line = info.lines().find_map(|line| line.strip_prefix("used_memory_dataset:"));
-        Ok(line.context("used_memory_dataset")?.trim().parse()?)
+        Ok(self.info("memory", "used_memory_dataset:").await?.parse()?)
+    }
+
+    /// Returns what `INFO` has in a section behind this name.
+    async fn info(&mut self, section: &str, name: &str) -> anyhow::Result<String> {
+        let info: String = redis::cmd("INFO").arg(section).query_async(&mut self.redis).await?;
+        let line = info.lines().find_map(|line| line.strip_prefix(name));
+        Ok(line
+            .with_context(|| format!("INFO {section} has no {name}"))?
+            .trim()
+            .to_owned())
     }
 
     /// Begins to count from zero how long script calls keep Redis. From now on Redis does not rewrite its append-only file: that
@@ -140,16 +148,10 @@ impl FilledRouter {
 
     /// Returns how long script calls have kept Redis, in microseconds: p99, p99.9 and the longest.
     pub async fn call_times_us(&mut self) -> anyhow::Result<[String; 3]> {
-        let info: String = redis::cmd("INFO")
-            .arg("latencystats")
-            .query_async(&mut self.redis)
-            .await?;
-        let line = info
-            .lines()
-            .find_map(|line| line.strip_prefix("latency_percentiles_usec_evalsha:"));
-        let values = line.context("Redis has run no script")?.split(',');
+        let line = self.info("latencystats", "latency_percentiles_usec_evalsha:").await?;
         // Each is `p99=612.351`; whole microseconds are enough.
-        let times: Option<Vec<String>> = values
+        let times: Option<Vec<String>> = line
+            .split(',')
             .map(|value| Some(value.split_once('=')?.1.split('.').next()?.to_owned()))
             .collect();
         let times = times.and_then(|times| times.try_into().ok());

@@ -20,7 +20,7 @@ use crate::store::connection::primary::PrimaryConnection;
 use crate::store::connection::route::PrimaryRoute;
 use crate::store::error::StoreError;
 use crate::store::rebuild::lease::StoreRebuild;
-use crate::store::script::{BatchReplies, Script, ScriptReply};
+use crate::store::script::{BatchReplies, Script, ScriptReply, decode_value};
 
 /// The epoch of a process that has not checked the store against the journal.
 const NO_EPOCH: i64 = 0;
@@ -124,6 +124,30 @@ impl StoreConnection {
             .primary
             .send(async |connection| commands.query_async(connection).await);
         replies.await.map_err(StoreError::from)
+    }
+
+    /// Returns what a large key holds, read in pages of about `page` by `SSCAN`, `ZSCAN` or `HSCAN`: its members, with a score
+    /// behind each, or its fields and values. What is there during the whole scan is listed, and may be twice.
+    ///
+    /// # Errors
+    /// When Redis does not reply, or the key is of another type.
+    pub(super) async fn scan_key(
+        &self,
+        command: &'static str,
+        key: &str,
+        page: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        let (mut found, mut cursor) = (Vec::new(), "0".to_owned());
+        loop {
+            let mut scan = redis::cmd(command);
+            scan.arg(key).arg(&cursor).arg("COUNT").arg(page);
+            let (next, listed): (String, Vec<String>) = decode_value(self.query(scan).await?)?;
+            found.extend(listed);
+            cursor = next;
+            if cursor == "0" {
+                return Ok(found);
+            }
+        }
     }
 
     /// Opens a connection to the primary that is lost, and never opened again, when its server closes it.

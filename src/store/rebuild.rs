@@ -7,6 +7,7 @@ pub mod fold;
 pub mod lease;
 pub mod load;
 pub mod orders;
+mod replay_calls;
 mod snapshot_turn;
 pub mod submissions;
 pub mod unjournaled;

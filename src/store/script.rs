@@ -10,4 +10,4 @@ pub(super) use crate::store::script::field_list::{FieldList, NumberOrFalse};
 pub(super) use crate::store::script::key_table::{
     EncodedContent, EncodedMoves, KeyTable, Pair, SumOwner, to_message_pack, to_named_message_pack,
 };
-pub(super) use crate::store::script::reply::{BatchReplies, ScriptReply, decode_optional, parse_micros};
+pub(super) use crate::store::script::reply::{BatchReplies, ScriptReply, decode_optional, decode_value, parse_micros};

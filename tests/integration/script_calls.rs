@@ -16,9 +16,8 @@ use order_router::domain::order_terms::Mode;
 use order_router::domain::quantity::Price;
 use order_router::domain::symbol::Symbol;
 use order_router::domain::time::TradingDate;
-use order_router::store::orders::mark_journaled::{MarkJournaledOutcome, MarkJournaledRequest};
-use order_router::store::orders::reserve::{ReserveAction, ReserveOutcome, ReserveRequest};
-use order_router::store::rebuild::epoch::BeginRebuildOutcome;
+use order_router::store::orders::mark_journaled::MarkJournaledOutcome;
+use order_router::store::orders::reserve::{ReserveAction, ReserveOutcome};
 use order_router::store::sums::day::{DayRoll, DayRollOutcome};
 use order_router::store::sums::ledgers::LedgerOwner;
 use order_router::store::{Store, StoreError};
@@ -27,7 +26,7 @@ use redis::aio::MultiplexedConnection;
 
 use crate::conformance_store::ready_store;
 use crate::rig::Rig;
-use crate::store_scripts::{event, filled, key, order};
+use crate::store_scripts::{acquire_rebuild, event, filled, key, mark, order, reserve, watermark};
 
 /// How long a document is that takes a script hundreds of microseconds to store.
 const LARGE_DOCUMENT_BYTES: usize = 4 * 1_024 * 1_024;
@@ -41,17 +40,18 @@ async fn script_calls(redis: &mut MultiplexedConnection) -> u64 {
     line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
 }
 
+/// Denies an order, with a document.
+async fn deny(store: &Store, order: &Order, document: Vec<u8>) {
+    let denial = ReserveAction::RecordDecision {
+        document,
+        max_denials_per_hour: None,
+    };
+    assert_eq!(reserve(store, order, denial).await, ReserveOutcome::DenialRecorded);
+}
+
 /// Calls the script of claims once: Redis' first call of a script takes longer.
 async fn warm_up(rig: &Rig, store: &Store) {
-    let order = order(rig, 10);
-    let request = ReserveRequest {
-        key: key(&order),
-        order_id: order.order_id,
-        account_id: order.account_id,
-        content: order.content_hash.digest(),
-        action: ReserveAction::Lookup,
-    };
-    store.reserve(request).await.unwrap();
+    reserve(store, &order(rig, 10), ReserveAction::Lookup).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,20 +63,10 @@ async fn commands_that_a_long_call_has_left_are_answered_by_the_next() {
     let mut redis = rig.redis.connection().await;
     let before = script_calls(&mut redis).await;
     let orders: Vec<_> = (0..8).map(|_| order(&rig, 10)).collect();
-    let denials = orders.iter().map(|order| {
-        store.reserve(ReserveRequest {
-            key: key(order),
-            order_id: order.order_id.clone(),
-            account_id: order.account_id.clone(),
-            content: order.content_hash.digest(),
-            action: ReserveAction::RecordDecision {
-                document: vec![b' '; LARGE_DOCUMENT_BYTES],
-                max_denials_per_hour: None,
-            },
-        })
-    });
-    let answers = futures_util::future::join_all(denials).await;
-    assert_eq!(answers, vec![Ok(ReserveOutcome::DenialRecorded); 8]);
+    let denials = orders
+        .iter()
+        .map(|order| deny(&store, order, vec![b' '; LARGE_DOCUMENT_BYTES]));
+    futures_util::future::join_all(denials).await;
     let calls = script_calls(&mut redis).await - before;
     // The first call takes up nearly all of them: without an end of its own there would be two.
     assert!((3..=8).contains(&calls), "{calls}");
@@ -113,7 +103,7 @@ async fn late_events_that_a_long_call_has_left_are_replayed_by_the_next() {
     assert_eq!(replayed, Ok((8, Vec::new())));
     let calls = script_calls(&mut redis).await - before;
     assert!((2..=4).contains(&calls), "{calls}");
-    // A second time nothing changes, and a conflict is told by its place among all events.
+    // A second time nothing changes, and a conflict has its index among all events.
     let namesake = Order {
         client_order_id: events[2].order.client_order_id.clone(),
         ..order(&rig, 10)
@@ -148,13 +138,19 @@ async fn ledger_of_as_many_holdings_as_there_may_be_instruments_is_read() {
     let mut positions: Vec<i128> = read.holdings.iter().map(|holding| holding.position).collect();
     positions.sort_unstable();
     assert_eq!(positions, (0..MAX_INSTRUMENTS as i128).collect::<Vec<_>>());
-    // A Redis that was emptied is told from one that holds nothing.
+    // A Redis that was emptied is not taken for one that holds nothing, with and without the scripts of its epoch.
     rig.redis.flushall().await;
-    assert!(matches!(
-        store.read_ledger(owner.clone()).await,
-        Err(StoreError::Stale(_))
-    ));
-    assert!(matches!(store.read_ledger(owner).await, Err(StoreError::Stale(_))));
+    let emptied = store.read_ledger(owner.clone()).await;
+    assert!(matches!(emptied, Err(StoreError::Stale(_))), "{emptied:?}");
+    let again = store.read_ledger(owner.clone()).await;
+    assert!(matches!(again, Err(StoreError::Stale(_))), "{again:?}");
+    let store = ready_store(&rig).await;
+    redis::cmd("SCRIPT").arg("FLUSH").exec_async(&mut redis).await.unwrap();
+    let without_scripts = store.read_ledger(owner).await;
+    assert!(
+        matches!(without_scripts, Err(StoreError::Stale(_))),
+        "{without_scripts:?}"
+    );
 }
 
 /// Returns marks of this many instruments.
@@ -229,27 +225,10 @@ async fn rebuild_begins_before_an_event_that_is_known_to_be_lost_whatever_was_ma
     let store = ready_store(&rig).await;
     let (known, lost) = (order(&rig, 10), order(&rig, 10));
     for order in [&known, &lost] {
-        let denial = ReserveRequest {
-            key: key(order),
-            order_id: order.order_id.clone(),
-            account_id: order.account_id.clone(),
-            content: order.content_hash.digest(),
-            action: ReserveAction::RecordDecision {
-                document: b"{}".to_vec(),
-                max_denials_per_hour: None,
-            },
-        };
-        assert_eq!(store.reserve(denial).await, Ok(ReserveOutcome::DenialRecorded));
+        deny(&store, order, b"{}".to_vec()).await;
     }
-    let mark = |order: &Order, sequence| MarkJournaledRequest {
-        key: key(order),
-        order_id: order.order_id.clone(),
-        version: 1,
-        settlement_id: None,
-        sequence,
-    };
     assert_eq!(
-        store.mark_journaled(mark(&known, 10)).await,
+        store.mark_journaled(mark(&known, 1, 10)).await,
         Ok(MarkJournaledOutcome::Marked)
     );
     let mut redis = rig.redis.connection().await;
@@ -258,13 +237,9 @@ async fn rebuild_begins_before_an_event_that_is_known_to_be_lost_whatever_was_ma
         .await
         .unwrap();
     assert_eq!(
-        store.mark_journaled(mark(&lost, 5)).await,
+        store.mark_journaled(mark(&lost, 1, 5)).await,
         Ok(MarkJournaledOutcome::NeedsReplay)
     );
-    let status = store.read_status().await.unwrap();
-    assert_eq!(status.journal_sequence, 10);
-    let BeginRebuildOutcome::Acquired(rebuild) = store.begin_rebuild(&status).await.unwrap() else {
-        panic!("the rebuild is not acquired");
-    };
-    assert_eq!(rebuild.journal_sequence, 4);
+    assert_eq!(watermark(&store).await, 10);
+    assert_eq!(acquire_rebuild(&store).await.journal_sequence, 4);
 }

@@ -241,7 +241,7 @@ pub fn booked(pending_events: Vec<OutboxEntry>) -> SettleOutcome {
     })
 }
 
-fn mark(order: &Order, version: u32, sequence: u64) -> MarkJournaledRequest {
+pub fn mark(order: &Order, version: u32, sequence: u64) -> MarkJournaledRequest {
     MarkJournaledRequest {
         key: key(order),
         order_id: order.order_id.clone(),
@@ -262,7 +262,7 @@ pub fn event(applied: &OrderUpdate, moved: SumDeltas, sequence: u64) -> OrderRep
     }
 }
 
-async fn watermark(store: &Store) -> u64 {
+pub async fn watermark(store: &Store) -> u64 {
     store.read_status().await.unwrap().journal_sequence
 }
 
@@ -280,7 +280,7 @@ async fn set_sum(rig: &Rig, sum: &str, value: i128) {
         .unwrap();
 }
 
-async fn acquire_rebuild(store: &Store) -> StoreRebuild {
+pub async fn acquire_rebuild(store: &Store) -> StoreRebuild {
     let status = store.read_status().await.unwrap();
     match store.begin_rebuild(&status).await.unwrap() {
         BeginRebuildOutcome::Acquired(rebuild) => rebuild,

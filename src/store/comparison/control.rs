@@ -5,9 +5,10 @@ use redis::{Pipeline, Value};
 use crate::domain::money::Micros;
 use crate::domain::order_terms::{Mode, TradingState};
 use crate::store::comparison::types::{ABSENT, StoreDifference, StoreExpectation, StorePlace};
-use crate::store::comparison::values::{Fields, parse, text};
+use crate::store::comparison::values::{Fields, text};
 use crate::store::error::StoreError;
 use crate::store::keys;
+use crate::store::script::decode_value;
 
 /// Adds the commands that read it. Returns how many they are.
 pub(super) fn add_reads(commands: &mut Pipeline) -> usize {
@@ -24,9 +25,9 @@ pub(super) fn add_reads(commands: &mut Pipeline) -> usize {
 pub(super) fn compare(values: Vec<Value>, expected: &StoreExpectation<'_>) -> Result<Vec<StoreDifference>, StoreError> {
     let mut values = values.into_iter();
     let mut next = || values.next().unwrap_or(Value::Nil);
-    let state: Fields = parse(next())?;
-    let limits: Vec<Option<String>> = parse(next())?;
-    let document: Option<Vec<u8>> = parse(next())?;
+    let state: Fields = decode_value(next())?;
+    let limits: Vec<Option<String>> = decode_value(next())?;
+    let document: Option<Vec<u8>> = decode_value(next())?;
     let mut differences = compare_state(&state, expected);
     differences.extend(compare_limits(&limits, document.as_deref(), expected));
     if let Some(day) = &expected.control.day {

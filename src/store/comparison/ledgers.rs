@@ -7,10 +7,11 @@ use redis::{Pipeline, Value};
 
 use crate::domain::sum_ledger::{SumHolding, SumLedger};
 use crate::store::comparison::types::{ABSENT, StoreDifference, StoreExpectation, StorePlace};
-use crate::store::comparison::values::{Fields, parse, text};
+use crate::store::comparison::values::{Fields, text};
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::rebuild::final_state::FLAT_TTL_MS;
+use crate::store::script::decode_value;
 use crate::store::sums::ledgers::{LedgerOwner, SUMS_FIELD};
 
 /// A ledger as the store holds it.
@@ -48,8 +49,8 @@ pub(super) fn compare(
     expected: &StoreExpectation<'_>,
 ) -> Result<Vec<StoreDifference>, StoreError> {
     let mut values = values.into_iter();
-    let fields: Fields = parse(values.next().unwrap_or(Value::Nil))?;
-    let is_listed: Option<bool> = values.next().map(parse).transpose()?;
+    let fields: Fields = decode_value(values.next().unwrap_or(Value::Nil))?;
+    let is_listed: Option<bool> = values.next().map(decode_value).transpose()?;
     let name = name_of(owner);
     let difference =
         |field: &str, pair: (String, String)| StoreDifference::new(StorePlace::Ledger, name.clone(), field, pair);

@@ -3,11 +3,12 @@
 use redis::{Pipeline, Value};
 
 use crate::store::comparison::types::{StoreDifference, StorePlace};
-use crate::store::comparison::values::{parse, parse_all};
+use crate::store::comparison::values::parse_all;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::rebuild::fold::FoldedState;
 use crate::store::rebuild::fold::record::FoldedStage;
+use crate::store::script::decode_value;
 
 /// What the store says of itself at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,9 +53,9 @@ impl StoreMoment {
     pub(super) fn decode(values: Vec<Value>) -> Result<Self, StoreError> {
         let mut values = values.into_iter();
         let mut next = || values.next().unwrap_or(Value::Nil);
-        let meta: Vec<Option<String>> = parse(next())?;
-        let buckets: Option<u64> = parse(next())?;
-        let state: Vec<Option<u64>> = parse(next())?;
+        let meta: Vec<Option<String>> = decode_value(next())?;
+        let buckets: Option<u64> = decode_value(next())?;
+        let state: Vec<Option<u64>> = decode_value(next())?;
         let [leases, outbox, adjustments, locks]: [usize; 4] = parse_all(vec![next(), next(), next(), next()])?;
         let field = |at: usize| meta.get(at).cloned().flatten().unwrap_or_default();
         let [epoch, sequence, lock_watermark, journal_created, lost, loading] = [0, 1, 2, 3, 4, 5].map(field);

@@ -6,7 +6,7 @@ use crate::domain::id::OrderId;
 use crate::domain::order_key::OrderKey;
 use crate::domain::time::Timestamp;
 use crate::store::comparison::types::{ABSENT, StoreDifference, StoreExpectation, StorePlace};
-use crate::store::comparison::values::{Fields, parse, text};
+use crate::store::comparison::values::{Fields, text};
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::orders::record::RecordStage;
@@ -15,7 +15,7 @@ use crate::store::rebuild::final_state::record_fields;
 use crate::store::rebuild::fold::FoldedState;
 use crate::store::rebuild::fold::record::{FoldedOrder, FoldedStage, OpenPart};
 use crate::store::rebuild::fold::remembered::{RememberedId, bucket_of};
-use crate::store::script::EncodedMoves;
+use crate::store::script::{EncodedMoves, decode_value};
 
 /// What is read of an order.
 struct FoundOrder {
@@ -72,20 +72,20 @@ pub(super) fn add_reads(
 fn decode(values: Vec<Value>, has_sets: bool, listed_in: Option<&str>) -> Result<FoundOrder, StoreError> {
     let mut values = values.into_iter();
     let mut next = || values.next().unwrap_or(Value::Nil);
-    let (record, entry) = (parse(next())?, parse(next())?);
+    let (record, entry) = (decode_value(next())?, decode_value(next())?);
     let sets = match has_sets {
         false => None,
         true => Some(FoundSets {
-            is_open: parse(next())?,
-            is_set_known: parse(next())?,
-            due: parse(next())?,
-            has_lease: parse::<Option<String>>(next())?.is_some(),
+            is_open: decode_value(next())?,
+            is_set_known: decode_value(next())?,
+            due: decode_value(next())?,
+            has_lease: decode_value::<Option<String>>(next())?.is_some(),
         }),
     };
     let is_listed = match listed_in {
         None => false,
-        Some(set) if keys::is_due_orders(set) => parse::<Option<String>>(next())?.is_some(),
-        Some(_) => parse(next())?,
+        Some(set) if keys::is_due_orders(set) => decode_value::<Option<String>>(next())?.is_some(),
+        Some(_) => decode_value(next())?,
     };
     Ok(FoundOrder {
         record,

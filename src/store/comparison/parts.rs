@@ -7,12 +7,12 @@ use crate::domain::order_key::OrderKey;
 use crate::store::client::Store;
 use crate::store::comparison::moment::StoreMoment;
 use crate::store::comparison::types::{StoreDifference, StoreExpectation};
-use crate::store::comparison::values::parse;
 use crate::store::comparison::{adjustments, control, ledgers, locks, orders};
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::rebuild::fold::FoldedState;
 use crate::store::rebuild::fold::record::FoldedOrder;
+use crate::store::script::decode_value;
 use crate::store::sums::ledgers::LedgerOwner;
 
 /// A part of the store.
@@ -78,7 +78,7 @@ impl Store {
     pub(super) async fn read_bucket_count(&self) -> Result<u64, StoreError> {
         let mut command = redis::cmd("HGET");
         command.arg(keys::remembered_ids()).arg("buckets");
-        let count: Option<u64> = parse(self.connection.query(command).await?)?;
+        let count: Option<u64> = decode_value(self.connection.query(command).await?)?;
         Ok(count.unwrap_or(1).max(1))
     }
 }

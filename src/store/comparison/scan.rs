@@ -8,11 +8,11 @@ use crate::domain::order_key::OrderKey;
 use crate::store::client::Store;
 use crate::store::comparison::parts::{StorePart, differences_of};
 use crate::store::comparison::types::StoreExpectation;
-use crate::store::comparison::values::parse;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::rebuild::fold::record::FoldedOrder;
 use crate::store::rebuild::fold::remembered::bucket_of;
+use crate::store::script::decode_value;
 use crate::store::sums::ledgers::LedgerOwner;
 
 /// The most parts that are kept to be read again.
@@ -124,7 +124,7 @@ impl Store {
                 of_page.insert(key);
             }
             for value in self.connection.query_pipeline(&commands).await? {
-                let entries: Vec<(String, Vec<u8>)> = parse(value)?;
+                let entries: Vec<(String, Vec<u8>)> = decode_value(value)?;
                 for (name, entry) in entries {
                     let Some(key) = OrderKey::parse(&name) else { continue };
                     let part = StorePart::Order(key, None);
@@ -220,17 +220,11 @@ impl Store {
 
     /// Returns the members of a set or a sorted set.
     async fn scan_members(&self, key: &str, command: &'static str) -> Result<Vec<String>, StoreError> {
-        let (mut members, mut cursor) = (Vec::new(), "0".to_owned());
-        loop {
-            let mut scan = redis::cmd(command);
-            scan.arg(key).arg(&cursor).arg("COUNT").arg(SCAN_PAGE);
-            let (next, page): (String, Vec<String>) = parse(self.connection.query(scan).await?)?;
-            // A sorted set lists each member with its moment.
-            members.extend(page.into_iter().step_by(if command == "ZSCAN" { 2 } else { 1 }));
-            cursor = next;
-            if cursor == "0" {
-                return Ok(members);
-            }
-        }
+        let listed = self.connection.scan_key(command, key, SCAN_PAGE).await?;
+        // A sorted set lists each member with its moment.
+        Ok(listed
+            .into_iter()
+            .step_by(if command == "ZSCAN" { 2 } else { 1 })
+            .collect())
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use redis::{FromRedisValue, Value};
 
 use crate::store::error::StoreError;
+use crate::store::script::decode_value;
 
 /// The fields of a hash.
 pub(super) type Fields = HashMap<String, Vec<u8>>;
@@ -15,13 +16,8 @@ pub(super) fn text(fields: &Fields, name: &str) -> String {
     value.map_or_else(String::new, |value| String::from_utf8_lossy(value).into_owned())
 }
 
-/// Decodes a value.
-pub(super) fn parse<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
-    redis::from_redis_value(value).map_err(|error| StoreError::corrupt(error.to_string()))
-}
-
 /// Decodes as many values as are wanted, all of one type.
 pub(super) fn parse_all<T: FromRedisValue, const N: usize>(values: Vec<Value>) -> Result<[T; N], StoreError> {
-    let parsed: Result<Vec<T>, StoreError> = values.into_iter().map(parse).collect();
+    let parsed: Result<Vec<T>, StoreError> = values.into_iter().map(decode_value).collect();
     (parsed?.try_into()).map_err(|_| StoreError::corrupt("Redis replied to another number of commands"))
 }

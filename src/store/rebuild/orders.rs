@@ -12,7 +12,8 @@ use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::orders::record::RecordStage;
 use crate::store::orders::remembered::order_id_tail;
-use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
+use crate::store::rebuild::lease::StoreRebuild;
+use crate::store::rebuild::replay_calls::{replay_keys, run_replay};
 use crate::store::retention::{remaining_retention_ms, retention_ms};
 use crate::store::script::{EncodedContent, EncodedMoves, KeyTable, REPLAY_ORDERS, SumOwner, to_named_message_pack};
 
@@ -133,13 +134,7 @@ impl Store {
         events: &[OrderReplay],
         conflicting: Option<&ConflictingOrder>,
     ) -> Result<(u64, Vec<usize>), StoreError> {
-        let mut keys = KeyTable::new(vec![
-            keys::meta(),
-            keys::rebuild_lease(),
-            keys::outbox(),
-            keys::leases(),
-            keys::open_order_sets(),
-        ]);
+        let mut keys = replay_keys();
         let retention = retention_ms(self.connection.settings.retention_h);
         let mut commands = Vec::with_capacity(events.len());
         for event in events {
@@ -148,36 +143,10 @@ impl Store {
                 Some(other) => Some(encode_undo(&other.order, &mut keys)?),
                 None => None,
             };
-            commands.push(to_named_message_pack(&command)?);
+            commands.push((to_named_message_pack(&command)?, &event.document[..]));
         }
-        let (mut changed, mut conflicts, mut applied) = (0, Vec::new(), 0);
-        // A call that would keep Redis for long ends before its last event.
-        while applied < events.len() {
-            let mut call = self.connection.script_call(&REPLAY_ORDERS, rebuild, keys.keys())?;
-            call.arg(REBUILD_LEASE_MS);
-            for (command, event) in commands.iter().zip(events).skip(applied) {
-                call.arg(&command[..]).arg(&event.document[..]);
-            }
-            let mut reply = self.connection.run(call).await?;
-            changed += reply.next_integer::<u64>()?;
-            let count: usize = reply.next_integer()?;
-            while reply.has_more() {
-                conflicts.push(applied + reply.next_integer::<usize>()?);
-            }
-            applied += applied_of_call(count)?;
-        }
-        Ok((changed, conflicts))
-    }
-}
-
-/// Returns how many events a call has applied.
-///
-/// # Errors
-/// [`StoreError::Corrupt`] where it is none: the same call would follow it for ever.
-pub(super) fn applied_of_call(count: usize) -> Result<usize, StoreError> {
-    match count {
-        0 => Err(StoreError::corrupt("a script has applied none of its events")),
-        count => Ok(count),
+        let replayed = run_replay(&self.connection, &REPLAY_ORDERS, rebuild, &keys, |_| {}, &commands).await?;
+        Ok((replayed.changed, replayed.indices))
     }
 }
 

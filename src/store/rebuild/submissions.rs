@@ -7,11 +7,12 @@ use crate::domain::id::LeaseToken;
 use crate::domain::order::Order;
 use crate::domain::settlement::SumDeltas;
 use crate::store::client::Store;
+use crate::store::connection::ScriptCall;
 use crate::store::error::StoreError;
 use crate::store::keys;
 use crate::store::orders::record::RecordStage;
-use crate::store::rebuild::lease::{REBUILD_LEASE_MS, StoreRebuild};
-use crate::store::rebuild::orders::applied_of_call;
+use crate::store::rebuild::lease::StoreRebuild;
+use crate::store::rebuild::replay_calls::{replay_keys, run_replay};
 use crate::store::retention::{remaining_retention_ms, retention_ms};
 use crate::store::script::{
     EncodedContent, EncodedMoves, KeyTable, REPLAY_SUBMISSIONS, SumOwner, to_named_message_pack,
@@ -86,33 +87,20 @@ impl Store {
         rebuild: Option<&StoreRebuild>,
         events: &[SubmissionReplay],
     ) -> Result<u64, StoreError> {
-        let mut keys = KeyTable::new(vec![
-            keys::meta(),
-            keys::rebuild_lease(),
-            keys::outbox(),
-            keys::leases(),
-            keys::open_order_sets(),
-        ]);
+        let mut keys = replay_keys();
         let retention = retention_ms(self.connection.settings.retention_h);
         let mut commands = Vec::with_capacity(events.len());
         for event in events {
-            commands.push(to_named_message_pack(&encode_submission(event, &mut keys, retention))?);
+            let command = encode_submission(event, &mut keys, retention);
+            commands.push((to_named_message_pack(&command)?, &event.document[..]));
         }
-        let (mut changed, mut applied) = (0, 0);
-        // As in a replay of reports.
-        while applied < events.len() {
-            let mut call = self.connection.script_call(&REPLAY_SUBMISSIONS, rebuild, keys.keys())?;
-            call.arg(REBUILD_LEASE_MS)
-                .arg(self.connection.settings.lease_ms)
+        let add_settings = |call: &mut ScriptCall| {
+            call.arg(self.connection.settings.lease_ms)
                 .arg(u8::from(rebuild.is_some()));
-            for (command, event) in commands.iter().zip(events).skip(applied) {
-                call.arg(&command[..]).arg(&event.document[..]);
-            }
-            let mut reply = self.connection.run(call).await?;
-            changed += reply.next_integer::<u64>()?;
-            applied += applied_of_call(reply.next_integer()?)?;
-        }
-        Ok(changed)
+        };
+        let script = &REPLAY_SUBMISSIONS;
+        let replayed = run_replay(&self.connection, script, rebuild, &keys, add_settings, &commands).await?;
+        Ok(replayed.changed)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::Value;
+use redis::{FromRedisValue, Value};
 
 use crate::domain::money::Micros;
 use crate::store::error::StoreError;
@@ -112,6 +112,11 @@ impl ScriptReply {
     pub(in crate::store) fn unexpected_verdict(&self) -> StoreError {
         StoreError::corrupt(format!("a script replied {:?}", self.verdict))
     }
+}
+
+/// Decodes what Redis replied to a command.
+pub(in crate::store) fn decode_value<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
+    redis::from_redis_value(value).map_err(|error| StoreError::corrupt(error.to_string()))
 }
 
 /// Decodes a field that is empty where there is no value.

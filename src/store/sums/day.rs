@@ -46,24 +46,14 @@ impl Store {
         if !self.has_begun(None, date).await? {
             return Ok(None);
         }
-        let (key, mut cursor) = (keys::day_marks(mode, date), "0".to_owned());
+        let key = keys::day_marks(mode, date);
+        let listed = self.connection.scan_key("HSCAN", &key, MARKS_PAGE).await?;
         let mut marks = MarkPrices::new();
-        loop {
-            let mut command = redis::cmd("HSCAN");
-            command.arg(&key).arg(&cursor).arg("COUNT").arg(MARKS_PAGE);
-            let page = self.connection.query(command).await?;
-            let (next, page): (String, Vec<(String, String)>) =
-                redis::from_redis_value(page).map_err(|error| StoreError::corrupt(error.to_string()))?;
-            for (name, price) in page {
-                let mark = || Some((keys::parse_holding_name(&name)?, Price::new(price.parse().ok()?).ok()?));
-                let (instrument, price) = mark()
-                    .ok_or_else(|| StoreError::corrupt(format!("{name} = {price} is no mark of a day's start")))?;
-                marks.insert(instrument, price);
-            }
-            if next == "0" {
-                break;
-            }
-            cursor = next;
+        for [name, price] in listed.as_chunks().0 {
+            let mark = || Some((keys::parse_holding_name(name)?, Price::new(price.parse().ok()?).ok()?));
+            let (instrument, price) =
+                mark().ok_or_else(|| StoreError::corrupt(format!("{name} = {price} is no mark of a day's start")))?;
+            marks.insert(instrument, price);
         }
         // Redis may have been emptied in between.
         Ok(self.has_begun(None, date).await?.then_some(marks))

@@ -11,7 +11,7 @@ use crate::domain::time::TradingDate;
 use crate::store::connection::StoreConnection;
 use crate::store::error::StoreError;
 use crate::store::keys;
-use crate::store::script::{BatchReplies, READ_MOMENT};
+use crate::store::script::{BatchReplies, READ_MOMENT, decode_value};
 
 /// The field of a ledger that holds its own sums.
 pub(in crate::store) const SUMS_FIELD: &str = "sums";
@@ -90,11 +90,10 @@ pub(in crate::store) async fn run_ledger_batch(
     let mut took = Duration::ZERO;
     let mut results = Vec::with_capacity(ledgers.len());
     for fields in ledgers {
-        let fields: Result<Vec<(String, String)>, _> = redis::from_redis_value(fields);
+        let fields: Result<Vec<(String, String)>, _> = decode_value(fields);
         let count = fields.as_ref().map_or(0, Vec::len);
         took += READ_TIME + READ_TIME_OF_A_FIELD.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
-        let ledger = fields.map_err(|error| StoreError::corrupt(error.to_string()));
-        results.push(ledger.and_then(|fields| decode_ledger(read_at_ms, fields)));
+        results.push(fields.and_then(|fields| decode_ledger(read_at_ms, fields)));
     }
     Ok(BatchReplies { results, took })
 }
