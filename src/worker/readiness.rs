@@ -56,9 +56,10 @@ impl From<&StoreRebuildError> for StoreObstacle {
             StoreRebuildError::Bus(_) | StoreRebuildError::Journal(_) | StoreRebuildError::JournalIncomplete(_) => {
                 journal(ComponentStatus::Failing)
             }
-            StoreRebuildError::Store(_) | StoreRebuildError::ForeignSchema { .. } | StoreRebuildError::Busy => {
-                Self::Store(error.to_string())
-            }
+            StoreRebuildError::Store(_)
+            | StoreRebuildError::StoreFault(_)
+            | StoreRebuildError::ForeignSchema { .. }
+            | StoreRebuildError::Busy => Self::Store(error.to_string()),
         }
     }
 }
@@ -208,5 +209,18 @@ mod tests {
         assert!(readiness.health().accepts_orders);
         tokio::time::advance(MAX_CHECK_AGE + Duration::from_millis(1)).await;
         assert_eq!(readiness.health().redis.status, ComponentStatus::Unknown);
+    }
+
+    #[test]
+    fn fault_of_redis_in_a_rebuild_is_no_failure_of_the_journal() {
+        let refused = |code| StoreObstacle::from(&StoreRebuildError::from(Fault::new(code, "MISCONF")));
+        assert_eq!(
+            refused(FaultCode::StoreUnavailable),
+            StoreObstacle::Store("MISCONF".to_owned())
+        );
+        assert!(matches!(
+            refused(FaultCode::BusUnavailable),
+            StoreObstacle::Journal(health) if health.status == ComponentStatus::Failing
+        ));
     }
 }

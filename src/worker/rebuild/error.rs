@@ -2,7 +2,7 @@
 
 use crate::bus::BusError;
 use crate::bus::journal::JournalLoss;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultCode};
 use crate::store::StoreError;
 use crate::store::rebuild::epoch::STORE_SCHEMA;
 use crate::wire::adjustment::AdjustmentEventError;
@@ -13,6 +13,9 @@ pub enum StoreRebuildError {
     /// Redis did not reply, or refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The same, as the fault of a step that orders take, too.
+    #[error("{0}")]
+    StoreFault(String),
     /// The journal did not reply.
     #[error(transparent)]
     Bus(#[from] BusError),
@@ -96,7 +99,7 @@ impl StoreRebuildError {
             | Self::JournalMissing
             | Self::JournalIncomplete(_)
             | Self::ForeignSchema { .. } => true,
-            Self::Store(_) | Self::Bus(_) | Self::Journal(_) | Self::Busy => false,
+            Self::Store(_) | Self::StoreFault(_) | Self::Bus(_) | Self::Journal(_) | Self::Busy => false,
         }
     }
 }
@@ -109,6 +112,9 @@ impl From<AdjustmentEventError> for StoreRebuildError {
 
 impl From<Fault> for StoreRebuildError {
     fn from(fault: Fault) -> Self {
-        Self::Journal(fault.detail)
+        match fault.code {
+            FaultCode::StoreUnavailable | FaultCode::QueueFull => Self::StoreFault(fault.detail),
+            _ => Self::Journal(fault.detail),
+        }
     }
 }
